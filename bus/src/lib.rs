@@ -1,0 +1,3 @@
+//! What feedplane's processes say to each other: stream names, records and configuration documents.
+
+pub mod config;

@@ -1,0 +1,2 @@
+//! The `feedplane` command.
+fn main() {}

@@ -1,0 +1,3 @@
+//! The privileged process around the pure core: NIC, rings, clocks, workers, publisher.
+
+pub mod arrival;

@@ -1,0 +1,1 @@
+//! The XDP programs and the types they share with user space.

@@ -1,0 +1,13 @@
+//! The pure core of feedplane: payloads of two lines and a time in, ticks and gaps out.
+//!
+//! No socket, clock or file in here. Live capture, offline decoding, simulation, fuzzing and benchmarks
+//! all call this same code. The way through it:
+//!
+//! ```text
+//! payload ─► Protocol::header ─► arbiter (by message sequence) ─► Protocol::decode ─► Sink
+//!             checks framing       first copy wins, window, gaps      messages to ticks
+//! ```
+
+mod protocol;
+
+pub use protocol::{Delivery, Header, Line, Malformed, MalformedReason, PacketKind, Protocol, Sink, Stamp};

@@ -1,0 +1,1 @@
+//! A private network and private servers for tests, benches and the demo.

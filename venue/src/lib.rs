@@ -1,0 +1,1 @@
+//! A simulated exchange: plays captures or synthetic sessions on two impaired lines.

@@ -1,0 +1,1 @@
+//! What exchanges put on the wire: pure codecs, no I/O, no allocation while decoding.
