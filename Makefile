@@ -1,2 +1,53 @@
-help:
-	@echo see README
+# One entry for everything. `make` alone lists what there is.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.ONESHELL:
+MAKEFLAGS += --no-print-directory
+
+CARGO_TARGET_DIR ?= $(CURDIR)/target
+FEEDPLANE_PYTHON ?= $(CURDIR)/.venv/bin/python
+export CARGO_TARGET_DIR FEEDPLANE_PYTHON
+# Folder of exchange captures; tests that need one say when it is not set.
+export FEEDPLANE_CAPTURES
+
+.PHONY: help setup build demo test soak bench lint fmt docs clean
+
+help: ## this list
+	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 16
+	echo
+	echo '  CAPTURE=file.pcap make demo     plays that capture instead of a synthetic session'
+	echo '  TABLES="b c" make bench         only these tables (a receiver, b arbiter, c decode, d redis, e latency)'
+	echo '  FEEDPLANE_CAPTURES=folder       runs the tests on real exchange captures, too'
+
+setup: ## install what is missing (Debian packages as root, .venv); changes nothing the second time
+	@scripts/setup.sh
+
+build: setup ## the release binary
+	@cargo build --release -p feedplane-cli
+
+demo: build ## an exchange, two impaired lines, XDP, Redis: two minutes, leaves nothing behind
+	@"$$CARGO_TARGET_DIR/release/feedplane" demo $(if $(CAPTURE),--capture "$(CAPTURE)")
+
+test: setup ## every test; ends with what could not be run here
+	@scripts/test.sh
+
+soak: setup ## the same tests for hours: a hundred times the seeds
+	@FEEDPLANE_SOAK=1 FEEDPLANE_SEEDS=$${FEEDPLANE_SEEDS:-10000000} PROPTEST_CASES=$${PROPTEST_CASES:-100000} \
+	  LOOM_MAX_PREEMPTIONS=$${LOOM_MAX_PREEMPTIONS:-5} NEXTEST_PROFILE=soak scripts/test.sh
+
+bench: build ## side-by-side measurements; run it on a quiet machine, as root
+	@cargo build --release -p feedplane-bench
+	"$$CARGO_TARGET_DIR/release/feedplane-bench" $(TABLES)
+
+lint: setup ## formatting, clippy, rustdoc: warnings are errors
+	@scripts/lint.sh
+
+fmt: ## format the code
+	@cargo fmt --all
+
+docs: ## the code's documentation, in target/doc
+	@cargo doc --workspace --no-deps
+
+clean: ## remove what was built
+	@cargo clean
+	rm -rf .venv

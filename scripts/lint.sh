@@ -1,0 +1,12 @@
+#!/usr/bin/env bash
+# Formatting, clippy over every target, rustdoc, shell syntax. A warning is an error.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+cargo fmt --all --check
+cargo clippy --quiet --workspace --all-targets -- -D warnings
+RUSTDOCFLAGS='-D warnings' cargo doc --quiet --workspace --no-deps
+for script in scripts/*.sh .ci/run; do
+    bash -n "$script"
+done
+echo 'lint: clean'

@@ -1,0 +1,150 @@
+#!/usr/bin/env bash
+# Brings a fresh Debian 12 to where `make demo`, `make test` and `make bench` run, and says what it does.
+# Run it as often as you like: what is there is left alone, and a second run changes nothing.
+#
+#   system packages   only as root, only those missing, one `apt-get update` at most
+#   .venv             Python readers that the tests compare with, pinned by hash
+#
+# A redis-server that runs already is not touched. One that this script installs is neither started nor
+# enabled: tests, benches and the demo start private ones of their own.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+say() { printf 'setup: %s\n' "$*"; }
+has() { command -v "$1" >/dev/null 2>&1; }
+
+# package | probe: a shell test that succeeds when it is there | what cannot be done without it ("!" = build)
+packages() {
+    cat <<'EOF'
+gcc|has cc|!
+libc6-dev|test -e /usr/include/stdio.h|!
+make|has make|!
+pkg-config|has pkg-config|!
+clang-19|has clang-19|!
+libelf-dev|test -e /usr/include/libelf.h|!
+zlib1g-dev|test -e /usr/include/zlib.h|!
+iproute2|has ip|everything that makes a private network: the demo on XDP and its tests
+ethtool|has ethtool|the tests of NIC queues
+redis-server|has redis-server|everything that publishes: the demo and its tests
+python3|test -n "$base_python"|the comparison with independent Python readers
+python3-venv|test -n "$base_python" && "$base_python" -c 'import ensurepip, venv'|the comparison with independent Python readers
+EOF
+}
+
+# The distribution's own interpreter, so that python3-venv belongs to it; otherwise the first on the path.
+find_python() {
+    base_python=
+    local candidate
+    for candidate in /usr/bin/python3 "$(command -v python3 || true)"; do
+        if [ -x "$candidate" ]; then
+            base_python=$candidate
+            return
+        fi
+    done
+}
+
+missing_packages() {
+    local package probe
+    while IFS='|' read -r package probe _; do
+        (eval "$probe") >/dev/null 2>&1 || printf '%s\n' "$package"
+    done < <(packages)
+}
+
+install_packages() {
+    local blocker=/usr/sbin/policy-rc.d
+    say "installing ${missing[*]}"
+    export DEBIAN_FRONTEND=noninteractive
+    apt-get -qq update
+    # While packages are unpacked, no service may be started (exit 101: "forbidden by policy").
+    if [ ! -e "$blocker" ]; then
+        trap 'rm -f /usr/sbin/policy-rc.d' EXIT
+        printf '#!/bin/sh\nexit 101\n' >"$blocker"
+        chmod 755 "$blocker"
+    fi
+    apt-get -qq -o DPkg::Lock::Timeout=300 install --yes --no-install-recommends "${missing[@]}" >/dev/null
+    if [[ " ${missing[*]} " == *" redis-server "* ]]; then
+        keep_redis_service_off
+    fi
+}
+
+# Only reached when the package was put here by this run.
+keep_redis_service_off() {
+    if [ -d /run/systemd/system ]; then
+        systemctl --quiet disable --now redis-server.service
+    elif has update-rc.d; then
+        update-rc.d redis-server disable >/dev/null 2>&1
+    fi
+    say "redis-server is installed, its system service is off"
+}
+
+# What cannot be installed: named, with its consequence. Fails when nothing can be built.
+report_missing() {
+    local package without fatal=0
+    say "not root (or no apt-get), so nothing is installed. Missing:"
+    while IFS='|' read -r package _ without; do
+        [[ " ${missing[*]} " == *" $package "* ]] || continue
+        if [ "$without" = '!' ]; then
+            fatal=1
+            say "  $package: the build needs it"
+        else
+            say "  $package: skipped without it: $without"
+        fi
+    done < <(packages)
+    say "as root: apt-get install ${missing[*]}"
+    return "$fatal"
+}
+
+check_rust() {
+    local wanted found
+    if ! has cargo; then
+        say "cargo is missing: install Rust with rustup (https://rustup.rs), then run this again"
+        return 1
+    fi
+    wanted=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
+    found=$(rustc --version | cut -d ' ' -f 2)
+    if [ "$(printf '%s\n' "$wanted" "$found" | sort -V | head -n 1)" != "$wanted" ]; then
+        say "rustc $found is older than $wanted: rustup update"
+        return 1
+    fi
+    if has rustup; then
+        local component
+        for component in rustfmt clippy; do
+            has "cargo-${component/rustfmt/fmt}" && continue
+            say "adding $component"
+            rustup --quiet component add "$component"
+        done
+    fi
+}
+
+make_venv() {
+    local wanted stamp=.venv/.requirements.sha256
+    if [ -z "$base_python" ] || ! "$base_python" -c 'import ensurepip, venv' >/dev/null 2>&1; then
+        say "no .venv: the tests that compare with Python readers will be skipped"
+        return
+    fi
+    wanted=$(sha256sum scripts/requirements.txt | cut -d ' ' -f 1)
+    if [ -x .venv/bin/python ] && [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ]; then
+        return
+    fi
+    say "making .venv from scripts/requirements.txt"
+    "$base_python" -m venv --clear .venv
+    .venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r scripts/requirements.txt
+    printf '%s\n' "$wanted" >"$stamp"
+}
+
+find_python
+mapfile -t missing < <(missing_packages)
+if [ "${#missing[@]}" -gt 0 ]; then
+    if [ "$(id -u)" = 0 ] && has apt-get; then
+        install_packages
+        find_python
+    else
+        report_missing
+    fi
+fi
+check_rust
+make_venv
+if [ "$(id -u)" != 0 ]; then
+    say "not root: XDP and network namespaces cannot be used; the demo runs on sockets, their tests are skipped"
+fi
+say "ready"
