@@ -1,1 +1,4 @@
 //! What exchanges put on the wire: pure codecs, no I/O, no allocation while decoding.
+
+pub mod itch50;
+pub mod moldudp64;
