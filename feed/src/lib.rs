@@ -8,6 +8,8 @@
 //!             checks framing       first copy wins, window, gaps      messages to ticks
 //! ```
 
+mod itch50;
 mod protocol;
 
+pub use itch50::Itch50;
 pub use protocol::{Delivery, Header, Line, Malformed, MalformedReason, PacketKind, Protocol, Sink, Stamp};

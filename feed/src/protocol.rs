@@ -157,7 +157,12 @@ pub trait Protocol {
     ///
     /// A message that cannot be read is reported to `malformed` and passed over; those beside it are
     /// delivered.
-    fn decode(&mut self, delivery: &Delivery<'_>, sink: &mut impl Sink, malformed: &mut impl FnMut(Malformed));
+    fn decode(
+        &mut self,
+        delivery: &Delivery<'_>,
+        sink: &mut impl Sink,
+        malformed: &mut impl FnMut(Malformed),
+    );
 
     /// The channel started over: forget what earlier messages said about order and instrument state.
     fn reset(&mut self);

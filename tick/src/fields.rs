@@ -93,6 +93,44 @@ byte_code! {
     }
 }
 
+byte_code! {
+    /// The state that a `Status` tick announces, in its `size`. DBN's numbers for a status record's action.
+    StatusAction {
+        /// No state of its own: see the venue's code in `order_id`.
+        None = 0,
+        /// Orders are accepted, the market is not open.
+        PreOpen = 1,
+        /// Before a cross or auction.
+        PreCross = 2,
+        /// Quoting, not trading.
+        Quoting = 3,
+        /// In a cross or auction.
+        Cross = 4,
+        /// Opening by rotation.
+        Rotation = 5,
+        /// A new price indication.
+        NewPriceIndication = 6,
+        /// Trading.
+        Trading = 7,
+        /// Halted.
+        Halt = 8,
+        /// Paused.
+        Pause = 9,
+        /// Suspended.
+        Suspend = 10,
+        /// Before the close.
+        PreClose = 11,
+        /// Closed.
+        Close = 12,
+        /// After the close.
+        PostClose = 13,
+        /// A short-selling restriction changed.
+        SsrChange = 14,
+        /// Not available for trading.
+        NotAvailableForTrading = 15,
+    }
+}
+
 /// DBN's record flags: a set of bits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(transparent)]

@@ -13,7 +13,7 @@ mod instrument;
 mod price;
 mod record;
 
-pub use fields::{Action, Clock, ClockSource, Flags, GapReason, Side, Source};
+pub use fields::{Action, Clock, ClockSource, Flags, GapReason, Side, Source, StatusAction};
 pub use instrument::{Instrument, InstrumentKind};
 pub use price::{PRICE_SCALE, Price};
 pub use record::{DEPTH_BY_ORDER, DEPTH_NO_LEVEL, Tick};

@@ -22,7 +22,8 @@ pub struct Tick {
     pub order_id: u64,
     /// Price in 1e-9 units; `i64::MAX` = undefined.
     pub price: i64,
-    /// Quantity in the venue's units.
+    /// Quantity in the venue's units; [`Tick::SIZE_UNDEFINED`] = not known. Of a `Status` the
+    /// [`StatusAction`](crate::StatusAction).
     pub size: u32,
     /// The venue's own instrument id; symbols are in the instrument table.
     pub instrument_id: u32,
@@ -53,6 +54,8 @@ const _: () = assert!(size_of::<Tick>() == Tick::SIZE && align_of::<Tick>() == 8
 impl Tick {
     /// Bytes in a tick.
     pub const SIZE: usize = 64;
+    /// `size` when it is not known: DBN's `UNDEF_ORDER_SIZE`. In a `Cancel` it is all that is left of the order.
+    pub const SIZE_UNDEFINED: u32 = u32::MAX;
 
     /// A tick with nothing in it: undefined price, no action, no side.
     pub const EMPTY: Tick = Tick {
