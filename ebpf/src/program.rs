@@ -1,0 +1,236 @@
+//! The steering program in the kernel: loading it, the maps it works on, and running it over a frame
+//! without a device.
+//!
+//! The skeleton only lives through the load. What stays are descriptors: one of the program, three of the
+//! maps, which a successor takes over.
+
+use crate::counters::{Counters, Reason};
+use crate::diagnose::Phase;
+use crate::errors::{ChangeError, Errno, LoadError};
+use crate::feeds::{FeedKey, FeedValue, RawKey, RawValue};
+use crate::{libbpf_log, run};
+use libbpf_rs::skel::{OpenSkel, SkelBuilder};
+use libbpf_rs::{MapCore, MapFlags, MapHandle};
+use skeleton::SteerSkelBuilder;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use zerocopy::IntoBytes;
+
+/// What libbpf-cargo made of `bpf/steer.bpf.c`.
+#[allow(missing_docs, unreachable_pub, clippy::all, clippy::pedantic, clippy::undocumented_unsafe_blocks)]
+pub(crate) mod skeleton {
+    include!(concat!(env!("OUT_DIR"), "/steer.skel.rs"));
+}
+
+const BPF_F_XDP_DEV_BOUND_ONLY: u32 = 1 << 6;
+
+/// Which of the two steering programs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Variant {
+    /// Reads the NIC's receive time; works on the one device that it is loaded for.
+    DeviceBound {
+        /// The device.
+        ifindex: u32,
+    },
+    /// Reads no hardware time; works on every device.
+    Plain,
+}
+
+impl Variant {
+    pub(crate) fn program_name(self) -> &'static str {
+        match self {
+            Variant::DeviceBound { .. } => "steer_device_bound",
+            Variant::Plain => "steer_plain",
+        }
+    }
+
+    fn phase(self) -> Phase {
+        match self {
+            Variant::DeviceBound { .. } => Phase::LoadDeviceBound,
+            Variant::Plain => Phase::LoadPlain,
+        }
+    }
+}
+
+/// Sizes of the maps, fixed at load.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MapSizes {
+    /// Feed entries: two for a channel with two lines. Too low: a feed cannot be added without a restart.
+    /// Too high: about 100 bytes of kernel memory each.
+    pub feeds_max: u32,
+    /// Queues that can have a socket: queue numbers are below this. Too low: a socket cannot be
+    /// registered. Too high: 8 bytes of kernel memory each.
+    pub queues_max: u32,
+}
+
+impl Default for MapSizes {
+    fn default() -> Self {
+        Self { feeds_max: 4096, queues_max: 256 }
+    }
+}
+
+/// The three maps. They live as long as one descriptor does.
+#[derive(Debug)]
+pub(crate) struct Maps {
+    feeds: MapHandle,
+    sockets: MapHandle,
+    counters: MapHandle,
+}
+
+/// A steering program that is loaded and attached nowhere.
+#[derive(Debug)]
+pub struct Program {
+    fd: OwnedFd,
+    variant: Variant,
+    maps: Maps,
+}
+
+impl Program {
+    /// Loads the program with maps of its own.
+    ///
+    /// # Errors
+    /// What the kernel refused, with an explanation.
+    pub fn load(variant: Variant, sizes: MapSizes) -> Result<Self, LoadError> {
+        if sizes.feeds_max == 0 || sizes.queues_max == 0 {
+            return Err(LoadError::BadRequest("the feed and socket maps need at least one entry"));
+        }
+        load(variant, |maps| {
+            maps.feeds.set_max_entries(sizes.feeds_max)?;
+            maps.sockets.set_max_entries(sizes.queues_max)
+        })
+    }
+
+    /// Loads a program that works on the maps of this one, for the same device.
+    pub(crate) fn load_successor(&self) -> Result<Self, LoadError> {
+        load(self.variant, |maps| {
+            maps.feeds.reuse_fd(self.maps.feeds.as_fd())?;
+            maps.sockets.reuse_fd(self.maps.sockets.as_fd())?;
+            maps.counters.reuse_fd(self.maps.counters.as_fd())
+        })
+    }
+
+    /// Which of the programs this is.
+    pub fn variant(&self) -> Variant {
+        self.variant
+    }
+
+    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+
+    /// Adds a feed or changes where its packets are said to belong. Takes effect with the next packet.
+    ///
+    /// # Errors
+    /// The map is full, or the kernel refuses.
+    pub fn set_feed(&self, key: FeedKey, value: FeedValue) -> Result<(), ChangeError> {
+        let (key, value) = (RawKey::from(key), RawValue::from(value));
+        self.maps.feeds.update(key.as_bytes(), value.as_bytes(), MapFlags::ANY).map_err(|error| {
+            match Errno::of(Phase::ChangeMap, &error) {
+                Errno { number: libc::E2BIG, .. } => ChangeError::FeedMapFull(self.maps.feeds.max_entries()),
+                errno => ChangeError::Map(errno),
+            }
+        })
+    }
+
+    /// Takes a feed out: its packets go to the kernel from now on.
+    ///
+    /// # Errors
+    /// The feed is not there, or the kernel refuses.
+    pub fn remove_feed(&self, key: FeedKey) -> Result<(), ChangeError> {
+        let key = RawKey::from(key);
+        self.maps.feeds.delete(key.as_bytes()).map_err(|error| match Errno::of(Phase::ChangeMap, &error) {
+            Errno { number: libc::ENOENT, .. } => ChangeError::NoSuchFeed,
+            errno => ChangeError::Map(errno),
+        })
+    }
+
+    /// Sends the feeds' packets of `queue` to this AF_XDP socket. The kernel takes the entry out when the
+    /// socket closes.
+    ///
+    /// # Errors
+    /// The queue is outside of the map, or the descriptor is no AF_XDP socket.
+    pub fn register_socket(&self, queue: u32, socket: BorrowedFd<'_>) -> Result<(), ChangeError> {
+        let queues = self.maps.sockets.max_entries();
+        if queue >= queues {
+            return Err(ChangeError::NoSuchQueue { queue, queues });
+        }
+        let fd = socket.as_raw_fd();
+        self.maps
+            .sockets
+            .update(queue.as_bytes(), fd.as_bytes(), MapFlags::ANY)
+            .map_err(|error| ChangeError::Map(Errno::of(Phase::ChangeMap, &error)))
+    }
+
+    /// What became of every packet so far.
+    ///
+    /// # Errors
+    /// The kernel refuses to read the map.
+    pub fn counters(&self) -> Result<Counters, ChangeError> {
+        let mut counters = Counters::default();
+        for reason in Reason::ALL {
+            let of_cpus = self
+                .maps
+                .counters
+                .lookup_percpu((reason as u32).as_bytes(), MapFlags::ANY)
+                .map_err(|error| ChangeError::Map(Errno::of(Phase::ReadMap, &error)))?
+                .unwrap_or_default();
+            counters.packets[reason as usize] = of_cpus
+                .iter()
+                .filter_map(|bytes| bytes.as_slice().try_into().ok())
+                .map(u64::from_ne_bytes)
+                .sum();
+        }
+        Ok(counters)
+    }
+
+    /// Runs the program over one frame as if it had arrived on queue 0 of a device, without a device.
+    ///
+    /// # Errors
+    /// The frame is shorter than an Ethernet header or longer than a page takes, or the program is bound to
+    /// a device.
+    pub fn run_once(&self, frame: &[u8]) -> Result<run::Outcome, Errno> {
+        run::once(self.fd(), frame)
+    }
+}
+
+fn load(
+    variant: Variant,
+    prepare: impl FnOnce(&mut skeleton::OpenSteerMaps<'_>) -> libbpf_rs::Result<()>,
+) -> Result<Program, LoadError> {
+    libbpf_log::capture();
+    let mut storage = MaybeUninit::uninit();
+    let mut open = SteerSkelBuilder::default()
+        .open(&mut storage)
+        .map_err(|error| LoadError::Open(format!("{error:#}")))?;
+    let refused = |error: libbpf_rs::Error| LoadError::Refused {
+        program: variant.program_name(),
+        errno: Errno::of(variant.phase(), &error),
+        log: libbpf_log::take(),
+    };
+    prepare(&mut open.maps).map_err(refused)?;
+    match variant {
+        Variant::DeviceBound { ifindex } => {
+            let program = &mut open.progs.steer_device_bound;
+            program.set_autoload(true);
+            program.set_ifindex(ifindex);
+            program.set_flags(BPF_F_XDP_DEV_BOUND_ONLY);
+        }
+        Variant::Plain => open.progs.steer_plain.set_autoload(true),
+    }
+    let loaded = open.load().map_err(refused)?;
+    let program = match variant {
+        Variant::DeviceBound { .. } => &loaded.progs.steer_device_bound,
+        Variant::Plain => &loaded.progs.steer_plain,
+    };
+    let maps = Maps {
+        feeds: MapHandle::try_from(&loaded.maps.feeds).map_err(refused)?,
+        sockets: MapHandle::try_from(&loaded.maps.sockets).map_err(refused)?,
+        counters: MapHandle::try_from(&loaded.maps.counters).map_err(refused)?,
+    };
+    let fd = program.as_fd().try_clone_to_owned().map_err(|error| LoadError::Refused {
+        program: variant.program_name(),
+        errno: Errno { number: error.raw_os_error().unwrap_or(0), phase: variant.phase() },
+        log: String::new(),
+    })?;
+    Ok(Program { fd, variant, maps })
+}
