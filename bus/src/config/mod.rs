@@ -2,5 +2,9 @@
 //! every field's comment is the operator's manual.
 
 mod feeds;
+mod load;
+mod validate;
 
 pub use feeds::{Feed, FeedLine, FeedLines, FeedProtocol, FeedsDocument};
+pub use load::{DOCUMENT_BYTES_MAX, DocumentError};
+pub use validate::{FEED_NAME_BYTES_MAX, FEEDS_MAX, GAP_TIMEOUT_US_MAX, Problem, WINDOW_PACKETS_MAX};

@@ -1,0 +1,94 @@
+//! Reading a document: bounded, and with an error that says where in the file and what to do.
+
+use super::{FeedsDocument, Problem};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+/// Largest document read, bytes. A thousand feeds are about 250 KiB.
+pub const DOCUMENT_BYTES_MAX: usize = 1 << 20;
+
+/// A document that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum DocumentError {
+    /// The file cannot be read.
+    #[error("cannot read {}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The file is larger than [`DOCUMENT_BYTES_MAX`].
+    #[error("document larger than {DOCUMENT_BYTES_MAX} bytes; split it over several data planes")]
+    TooLarge,
+    /// The file is not UTF-8.
+    #[error("document is not UTF-8 at byte {offset}")]
+    NotText {
+        /// First byte that is not.
+        offset: usize,
+    },
+    /// Not YAML, or not of the document's shape.
+    #[error("line {line}, column {column}: {message}")]
+    Syntax {
+        /// Line, from 1; 0 when not known.
+        line: u64,
+        /// Column, from 1; 0 when not known.
+        column: u64,
+        /// What is wrong.
+        message: String,
+    },
+    /// Of the right shape, but cannot be meant.
+    #[error("{}", list(.0))]
+    Invalid(Vec<Problem>),
+}
+
+fn list(problems: &[Problem]) -> String {
+    problems.iter().map(Problem::to_string).collect::<Vec<_>>().join("\n")
+}
+
+impl FeedsDocument {
+    /// Reads and checks a document, and resolves the schema paths in it against the document's folder.
+    ///
+    /// # Errors
+    /// [`DocumentError`], with line and column where the text is at fault and the field's path where a
+    /// value is.
+    pub fn load(path: &Path) -> Result<FeedsDocument, DocumentError> {
+        let read = |source| DocumentError::Read { path: path.to_owned(), source };
+        let file = std::fs::File::open(path).map_err(read)?;
+        let mut bytes = Vec::new();
+        file.take(DOCUMENT_BYTES_MAX as u64 + 1).read_to_end(&mut bytes).map_err(read)?;
+        let mut document = FeedsDocument::parse(&bytes)?;
+        document.resolve_paths(path.parent().unwrap_or(Path::new("")));
+        Ok(document)
+    }
+
+    /// Reads and checks a document from its bytes. Paths stay as written.
+    ///
+    /// # Errors
+    /// As [`FeedsDocument::load`].
+    pub fn parse(bytes: &[u8]) -> Result<FeedsDocument, DocumentError> {
+        if bytes.len() > DOCUMENT_BYTES_MAX {
+            return Err(DocumentError::TooLarge);
+        }
+        let text = std::str::from_utf8(bytes)
+            .map_err(|error| DocumentError::NotText { offset: error.valid_up_to() })?;
+        let document: FeedsDocument = serde_saphyr::from_str(text).map_err(|error| {
+            let (line, column) = error.location().map_or((0, 0), |at| (at.line(), at.column()));
+            DocumentError::Syntax { line, column, message: plain_message(&error) }
+        })?;
+        let problems = document.validate();
+        if problems.is_empty() { Ok(document) } else { Err(DocumentError::Invalid(problems)) }
+    }
+
+    fn resolve_paths(&mut self, folder: &Path) {
+        for feed in &mut self.feeds {
+            if let Some(schema) = &mut feed.schema {
+                *schema = folder.join(&*schema);
+            }
+        }
+    }
+}
+
+fn plain_message(error: &serde_saphyr::Error) -> String {
+    error.without_snippet().to_string()
+}

@@ -1,0 +1,95 @@
+//! A NIC's PTP hardware clock (PHC): found through sysfs, read against UTC by `PTP_SYS_OFFSET_EXTENDED`,
+//! which brackets each PHC reading between two readings of the system clock inside the kernel.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::fd::AsRawFd;
+use std::path::{Path, PathBuf};
+
+/// Readings in one measurement; the one with the narrowest bracket counts.
+const SAMPLES: usize = 5;
+
+/// An open PHC.
+#[derive(Debug)]
+pub struct Phc {
+    device: File,
+    path: PathBuf,
+}
+
+impl Phc {
+    /// The clock of a network interface; `None` when it has none.
+    ///
+    /// # Errors
+    /// When the interface has a clock and its device cannot be opened.
+    pub fn of_interface(interface: &str) -> io::Result<Option<Phc>> {
+        let clocks = Path::new("/sys/class/net").join(interface).join("device/ptp");
+        let Some(name) = std::fs::read_dir(clocks)
+            .ok()
+            .and_then(|entries| entries.flatten().map(|entry| entry.file_name()).min())
+        else {
+            return Ok(None);
+        };
+        let path = Path::new("/dev").join(name);
+        let device = OpenOptions::new().read(true).write(true).open(&path)?;
+        Ok(Some(Phc { device, path }))
+    }
+
+    /// The device's path, for messages.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// `PHC − UTC`, ns.
+    ///
+    /// # Errors
+    /// When the driver does not answer the request.
+    pub fn minus_utc_ns(&self) -> io::Result<i64> {
+        // SAFETY: the struct is plain data, and the kernel writes at most `n_samples` of its 25 rows.
+        let (result, request) = unsafe {
+            let mut request: libc::ptp_sys_offset_extended = std::mem::zeroed();
+            request.n_samples = SAMPLES as u32;
+            let result =
+                libc::ioctl(self.device.as_raw_fd(), libc::PTP_SYS_OFFSET_EXTENDED, &raw mut request);
+            (result, request)
+        };
+        if result != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        let readings = request.ts.iter().take(SAMPLES).map(|row| row.each_ref().map(nanoseconds));
+        narrowest(readings).ok_or_else(|| io::Error::other("the clock gave no usable reading"))
+    }
+}
+
+fn nanoseconds(time: &libc::ptp_clock_time) -> i64 {
+    time.sec.saturating_mul(1_000_000_000).saturating_add(i64::from(time.nsec))
+}
+
+/// `PHC − midpoint` of the reading whose two system times lie closest together.
+fn narrowest(readings: impl Iterator<Item = [i64; 3]>) -> Option<i64> {
+    readings
+        .filter(|[before, _, after]| after >= before)
+        .min_by_key(|[before, _, after]| after - before)
+        .map(|[before, phc, after]| phc - (before + (after - before) / 2))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_reading_with_the_narrowest_bracket_counts() {
+        let readings = [[0, 1_000, 400], [1_000, 2_150, 1_100], [2_000, 3_333, 2_900]];
+        assert_eq!(narrowest(readings.into_iter()), Some(2_150 - 1_050));
+    }
+
+    #[test]
+    fn a_clock_that_went_backwards_gives_no_reading() {
+        assert_eq!(narrowest([[10, 5, 9]].into_iter()), None);
+    }
+
+    #[test]
+    fn an_interface_without_a_clock_has_none() {
+        assert!(Phc::of_interface("lo").unwrap().is_none());
+        assert!(Phc::of_interface("no-such-interface").unwrap().is_none());
+    }
+}
