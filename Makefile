@@ -7,8 +7,6 @@ MAKEFLAGS += --no-print-directory
 CARGO_TARGET_DIR ?= $(CURDIR)/target
 FEEDPLANE_PYTHON ?= $(CURDIR)/.venv/bin/python
 export CARGO_TARGET_DIR FEEDPLANE_PYTHON
-# Folder of exchange captures; tests that need one say when it is not set.
-export FEEDPLANE_CAPTURES
 
 .PHONY: help setup build demo test soak bench lint fmt docs clean
 

@@ -1,1 +1,15 @@
-//! Side-by-side measurements.
+//! Side-by-side measurements: feedplane against what it replaces, in one run on one machine.
+//!
+//! [`harness`] says what a table is and how a figure is taken, [`tables`] holds one module for each table,
+//! [`corpus`] and [`book`] make the bytes they work on, [`report`] and [`picture`] show the tables,
+//! [`environment`] says where they were taken. The Python programs
+//! that some tables compare with are in `bench/reference/`.
+
+pub mod book;
+pub mod corpus;
+pub mod environment;
+pub mod harness;
+pub mod picture;
+pub mod python;
+pub mod report;
+pub mod tables;

@@ -1,0 +1,41 @@
+//! The Python references in `bench/reference/`, and the interpreter that runs them.
+
+use anyhow::{Context, Result, bail};
+use serde::de::DeserializeOwned;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+/// The interpreter that `FEEDPLANE_PYTHON` names, if it is there.
+pub fn interpreter() -> Option<PathBuf> {
+    std::env::var_os("FEEDPLANE_PYTHON").map(PathBuf::from).filter(|path| path.exists())
+}
+
+/// A command that runs a reference program; its output is piped.
+///
+/// # Errors
+/// There is no interpreter.
+pub fn reference(program: &str) -> Result<Command> {
+    let Some(python) = interpreter() else {
+        bail!("FEEDPLANE_PYTHON names no interpreter (scripts/setup.sh makes one)")
+    };
+    let mut command = Command::new(python);
+    command
+        .arg(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("reference").join(program))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped());
+    Ok(command)
+}
+
+/// Runs a reference program to its end and reads its last line as JSON.
+///
+/// # Errors
+/// It failed, or printed something else.
+pub fn result<T: DeserializeOwned>(command: &mut Command) -> Result<T> {
+    let output = command.output().context("starting the Python reference")?;
+    if !output.status.success() {
+        bail!("the Python reference ended with {}", output.status);
+    }
+    let text = String::from_utf8_lossy(&output.stdout);
+    let last = text.lines().last().context("the Python reference printed nothing")?;
+    serde_json::from_str(last).with_context(|| format!("unexpected output: {last}"))
+}

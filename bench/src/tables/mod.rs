@@ -1,0 +1,19 @@
+//! The tables, one module each.
+
+mod decode;
+
+use crate::harness::{Effort, Table};
+use anyhow::Result;
+
+/// A table: its letter, what it is about, and what measures it.
+pub struct Entry {
+    /// Its letter on the command line.
+    pub id: char,
+    /// What it measures, for the help text.
+    pub about: &'static str,
+    /// Measures it.
+    pub run: fn(Effort) -> Result<Table>,
+}
+
+/// Every table, in the order of the report.
+pub const ALL: &[Entry] = &[Entry { id: 'c', about: "decoders, per message", run: decode::table }];

@@ -1,0 +1,54 @@
+//! A smoke run of every table: the whole path from set-up to JSON and picture, for a moment. What is checked
+//! is that every contender ran, never how fast.
+
+use serde_json::Value;
+use std::path::Path;
+use std::process::Command;
+
+/// Runs the tables and gives each one's JSON.
+fn run(tables: &[&str]) -> Vec<Value> {
+    let results = tempfile::tempdir().unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_feedplane-bench"))
+        .args(tables)
+        .args(["--short", "--results"])
+        .arg(results.path())
+        .output()
+        .unwrap();
+    let said =
+        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{said}");
+    read(results.path())
+}
+
+fn read(folder: &Path) -> Vec<Value> {
+    let mut tables = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|ending| ending == "json") {
+            assert!(std::fs::read_to_string(path.with_extension("svg")).unwrap().ends_with("</svg>\n"));
+            tables.push(serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap());
+        }
+    }
+    tables
+}
+
+/// Every row has a figure above zero. A contender that this machine cannot run says `SKIPPED` instead.
+fn every_row_has_a_figure(tables: &[Value]) {
+    for metric in tables.iter().flat_map(|record| record["table"]["metrics"].as_array().unwrap()) {
+        for row in metric["rows"].as_array().unwrap() {
+            let (what, note) = (&row["what"], row["note"].as_str().unwrap());
+            if note.contains("FEEDPLANE_PYTHON") || note.contains("root") {
+                println!("SKIPPED: bench row {what}: {note}");
+                continue;
+            }
+            assert!(row["figure"].as_f64().is_some_and(|figure| figure > 0.0), "{}: {row}", metric["name"]);
+        }
+    }
+}
+
+#[test]
+fn the_tables_of_the_pure_core_have_a_figure_in_every_row() {
+    let tables = run(&["c"]);
+    assert_eq!(tables.len(), 1);
+    every_row_has_a_figure(&tables);
+}
