@@ -1,6 +1,7 @@
 //! A smoke run of every table: the whole path from set-up to JSON and picture, for a moment. What is checked
 //! is that every contender ran, never how fast.
 
+#![allow(clippy::unwrap_used, clippy::print_stdout)] // Test helpers are not seen as tests by clippy.
 use serde_json::Value;
 use std::path::Path;
 use std::process::Command;
