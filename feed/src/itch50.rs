@@ -13,7 +13,7 @@
 //! | `D` delete | `Cancel` of [`Tick::SIZE_UNDEFINED`]: all that is left |
 //! | `U` replace | `Cancel` of the old order as for `D`; `Add` of the new one, side [`Side::None`]: it has the side of the order cancelled by the tick before it |
 //! | `P` trade, `Q` cross | `Trade`, side unknown; nothing for a cross of 0 shares |
-//! | `I` imbalance | `None`: reference price, imbalance shares, side of the imbalance |
+//! | `I` imbalance | `None`: reference price, imbalance shares, side of the imbalance, `order_id` the venue's codes |
 //! | `H` `h` `Y` `S` `W` | `Status`: `size` is a [`StatusAction`], `order_id` holds the venue's codes |
 //! | `R` directory | an instrument |
 //! | `B` `J` `K` `L` `N` `O` `V` | nothing |
@@ -22,9 +22,9 @@
 //! its sequence number, follow each other, and the last has `LAST`. `ts_in_delta` counts from `ts_event`:
 //! MoldUDP64 carries no send time.
 //!
-//! The codes in a status tick's `order_id` are ASCII, first byte lowest: the message type, then
-//! `H` trading state and reason (4), `h` action and market, `Y` action, `S` event, `W` level. `H` and `h`
-//! hold independently: a security trades where neither stops it.
+//! The venue's codes in an `order_id` are ASCII, first byte lowest: the message type, then `H` trading state
+//! and reason (4), `h` action and market, `Y` action, `S` event, `W` level, `I` direction, cross type and
+//! price variation. `H` and `h` hold independently: a security trades where neither stops it.
 //!
 //! Invariant: every message of a delivery is counted under its type or reported as malformed.
 
@@ -222,6 +222,16 @@ impl<'a, S: Sink> Event<'a, S> {
     fn publish_rare(&mut self, message: Message<'_>) -> Result<(), MalformedReason> {
         match message {
             Message::NetOrderImbalance(imbalance) => self.last(Tick {
+                order_id: u64::from_le_bytes([
+                    b'I',
+                    imbalance.imbalance_direction,
+                    imbalance.cross_type,
+                    imbalance.price_variation,
+                    0,
+                    0,
+                    0,
+                    0,
+                ]),
                 price: match imbalance.reference_price.nanos() {
                     0 => Price::UNDEFINED.0,
                     nanos => nanos,
