@@ -8,8 +8,18 @@
 //!             checks framing       first copy wins, window, gaps      messages to ticks
 //! ```
 
+mod channel;
+mod epoch;
+mod history;
 mod itch50;
+mod mdp3;
+mod output;
 mod protocol;
+mod stats;
+mod window;
 
+pub use channel::{Channel, ChannelConfig, ConfigError};
 pub use itch50::Itch50;
+pub use mdp3::{Mdp3, Statistic};
 pub use protocol::{Delivery, Header, Line, Malformed, MalformedReason, PacketKind, Protocol, Sink, Stamp};
+pub use stats::{ChannelStats, LeadHistogram, LineStats};

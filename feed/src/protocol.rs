@@ -22,6 +22,15 @@ impl Line {
         self as usize
     }
 
+    /// The line beside this one.
+    #[inline]
+    pub const fn other(self) -> Line {
+        match self {
+            Line::A => Line::B,
+            Line::B => Line::A,
+        }
+    }
+
     /// The code in a tick's `source`.
     #[inline]
     pub const fn source(self) -> Source {
@@ -139,6 +148,11 @@ pub trait Sink {
     fn tick(&mut self, tick: &Tick);
     /// Takes an instrument definition.
     fn instrument(&mut self, instrument: &Instrument);
+    /// Takes the sequence numbers `from..=to` that `line` never brought while the other line did: of one
+    /// count, in ascending order per line, told when they leave the arbiter's history and at its end.
+    fn missing(&mut self, line: Line, from: u64, to: u64) {
+        let _ = (line, from, to);
+    }
 }
 
 /// A venue's protocol: how a packet names its place in the sequence, and what its messages mean.
