@@ -151,6 +151,9 @@ impl Flags {
     pub const BAD_TS_RECV: Flags = Flags(1 << 3);
     /// An unrecovered gap lies before this record.
     pub const MAYBE_BAD_BOOK: Flags = Flags(1 << 2);
+    /// Something that only this venue has. CME: of the implied or the market-best book, which is not the
+    /// instrument's own.
+    pub const PUBLISHER_SPECIFIC: Flags = Flags(1 << 1);
 
     /// Whether every bit of `other` is set.
     #[inline]
@@ -158,13 +161,14 @@ impl Flags {
         self.0 & other.0 == other.0
     }
 
-    const NAMES: [(Flags, &'static str); 6] = [
+    const NAMES: [(Flags, &'static str); 7] = [
         (Flags::LAST, "LAST"),
         (Flags::TOB, "TOB"),
         (Flags::SNAPSHOT, "SNAPSHOT"),
         (Flags::MBP, "MBP"),
         (Flags::BAD_TS_RECV, "BAD_TS_RECV"),
         (Flags::MAYBE_BAD_BOOK, "MAYBE_BAD_BOOK"),
+        (Flags::PUBLISHER_SPECIFIC, "PUBLISHER_SPECIFIC"),
     ];
 }
 

@@ -146,6 +146,8 @@ pub struct RootPlan {
     pub trading_status: Int,
     /// SecurityTradingEvent (1174).
     pub trading_event: Int,
+    /// HaltReason (327).
+    pub halt_reason: Int,
     /// SecurityGroup (1151).
     pub security_group: Text,
     /// Asset (6937).
@@ -170,6 +172,7 @@ impl RootPlan {
             security_id: Int::find(fields, "SecurityID"),
             trading_status: Int::find_either(fields, "SecurityTradingStatus", "MDSecurityTradingStatus"),
             trading_event: Int::find(fields, "SecurityTradingEvent"),
+            halt_reason: Int::find(fields, "HaltReason"),
             security_group: Text::find(fields, "SecurityGroup"),
             asset: Text::find(fields, "Asset"),
             price: Decimal::find(fields, "MDEntryPx"),

@@ -5,6 +5,7 @@
 //! moves a message to a new id needs no new code. A file that is not what it should be is refused with the
 //! element and its place, never half taken.
 
+use super::message::{FrameError, Group, Message};
 use super::plan::{EntryPlan, InstrumentPlan, LotPlan, OrderPlan, RootPlan};
 use super::xml::{Field, Primitive, Types, clip, local, number, required};
 use roxmltree::{Document, Node, ParsingOptions};
@@ -418,6 +419,19 @@ impl Template {
             None => Ok(template),
             Some(what) => Err(SchemaError::at(node, SchemaProblem::Lacks(what))),
         }
+    }
+
+    /// Opens the group at this place of [`Template::groups`] in a message of this template.
+    ///
+    /// # Errors
+    /// It, or a group in front of it, runs past the message.
+    #[inline]
+    pub fn open<'a>(&self, message: &Message<'a>, place: usize) -> Result<Group<'a>, FrameError> {
+        let mut groups = message.groups();
+        for before in &self.groups[..place] {
+            groups.open(before)?;
+        }
+        groups.open(&self.groups[place])
     }
 
     /// What a message of this kind cannot be read without.
