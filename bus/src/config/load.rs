@@ -89,6 +89,12 @@ impl FeedsDocument {
     }
 }
 
+/// The message without the source excerpt and without the place, which the document's error says itself.
 fn plain_message(error: &serde_saphyr::Error) -> String {
-    error.without_snippet().to_string()
+    let text = error.without_snippet().to_string();
+    let place = error.location().map(|at| format!(" at line {}, column {}", at.line(), at.column()));
+    match place.and_then(|place| text.strip_suffix(&place)) {
+        Some(message) => message.to_owned(),
+        None => text,
+    }
 }

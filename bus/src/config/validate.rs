@@ -74,8 +74,9 @@ impl<'a> Check<'a> {
             );
         }
         match (feed.protocol, &feed.schema) {
-            (FeedProtocol::Mdp3, None) => self
-                .problem(format!("{at}.schema"), "is missing; name CME's template file, mdp3 needs it"),
+            (FeedProtocol::Mdp3, None) => {
+                self.problem(format!("{at}.schema"), "is missing; name CME's template file, mdp3 needs it");
+            }
             (FeedProtocol::Mdp3, Some(schema)) if schema.as_os_str().is_empty() => {
                 self.problem(format!("{at}.schema"), "is empty; name CME's template file");
             }
