@@ -11,6 +11,9 @@ mod generated {
 use generated::md_incremental_refresh_book32 as book;
 use generated::message_header::MessageHeader;
 
+/// The schema that both decoders are made from.
+pub const SCHEMA: &str = include_str!("../schema/book.xml");
+
 const PACKET_HEADER_BYTES: usize = 12;
 const SIZE_BYTES: usize = 2;
 

@@ -2,6 +2,7 @@
 //! is that every contender ran, never how fast.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout)] // Test helpers are not seen as tests by clippy.
+
 use serde_json::Value;
 use std::path::Path;
 use std::process::Command;

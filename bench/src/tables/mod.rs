@@ -1,5 +1,6 @@
 //! The tables, one module each.
 
+mod arbiter;
 mod decode;
 
 use crate::harness::{Effort, Table};
@@ -16,4 +17,7 @@ pub struct Entry {
 }
 
 /// Every table, in the order of the report.
-pub const ALL: &[Entry] = &[Entry { id: 'c', about: "decoders, per message", run: decode::table }];
+pub const ALL: &[Entry] = &[
+    Entry { id: 'b', about: "arbiter, per packet", run: arbiter::table },
+    Entry { id: 'c', about: "decoders, per message", run: decode::table },
+];

@@ -1,11 +1,17 @@
 //! ITCH 5.0, ns a message: `feed::Itch50` against `itchy`.
 
+use super::decode_all;
 use crate::corpus::{self, ItchCorpus};
-use crate::harness::{Better, Contender, Effort, Metric, Row, measure};
+use crate::harness::{Better, Contender, Effort, Metric, Row, Target, measure};
 use anyhow::{Result, ensure};
+use feed::Itch50;
 use itchy::MessageStream;
 use std::hint::black_box;
 use std::time::Instant;
+
+const REFERENCE: &str = "itchy 0.3.4";
+/// Nasdaq TotalView-ITCH.
+const PUBLISHER: u16 = 2;
 
 /// Measures the metric.
 pub(super) fn metric(effort: Effort) -> Result<Metric> {
@@ -20,13 +26,29 @@ pub(super) fn metric(effort: Effort) -> Result<Metric> {
         ensure!(messages == corpus.items, "itchy gave {messages} of {} messages", corpus.items);
         Ok(began.elapsed().as_nanos() as f64 / corpus.items as f64)
     };
+    let mut ours = Itch50::new(PUBLISHER, 1);
+    let ours = || -> Result<f64> {
+        let began = Instant::now();
+        decode_all(&mut ours, &corpus.packets)?;
+        Ok(began.elapsed().as_nanos() as f64 / corpus.items as f64)
+    };
     let name = format!("ITCH 5.0 messages, {}", corpus.origin);
-    let contenders = vec![Contender::new(
-        Row::new(
-            "itchy 0.3.4",
-            "reads a byte stream through its own 8 KiB buffer into an enum; no framing by packet, no ticks",
+    let contenders = vec![
+        Contender::new(
+            Row::new(
+                "feed::Itch50",
+                "MoldUDP64 packets, framing checked; to ticks, prices in 1e-9, times in UTC",
+            )
+            .aiming(&[Target::Figure(20.0)]),
+            ours,
         ),
-        itchy,
-    )];
-    Ok(measure(&name, "ns/message", Better::Lower, "itchy 0.3.4", effort, contenders))
+        Contender::new(
+            Row::new(
+                REFERENCE,
+                "the same messages as a byte stream, through its own 8 KiB buffer; to an enum of fields",
+            ),
+            itchy,
+        ),
+    ];
+    Ok(measure(&name, "ns/message", Better::Lower, REFERENCE, effort, contenders))
 }
