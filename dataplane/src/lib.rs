@@ -1,3 +1,5 @@
 //! The privileged process around the pure core: NIC, rings, clocks, workers, publisher.
 
 pub mod arrival;
+pub mod clock;
+pub mod socket;

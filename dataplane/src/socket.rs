@@ -160,22 +160,15 @@ pub struct SocketReceiver {
 }
 
 impl SocketReceiver {
-    /// A receiver of up to [`SOCKETS_MAX`] sockets.
-    pub fn new(sockets: Vec<FeedSocket>) -> SocketReceiver {
-        let mut receiver = SocketReceiver {
+    /// A receiver without sockets yet, with room for [`SOCKETS_MAX`].
+    pub fn new() -> SocketReceiver {
+        SocketReceiver {
             sockets: Vec::with_capacity(SOCKETS_MAX),
             poll_set: Vec::with_capacity(SOCKETS_MAX),
             batch: Batch::new(),
             next: 0,
             stats: SocketStats::default(),
-        };
-        for socket in sockets {
-            // A plan never has more: slots are bounded by the same number.
-            if receiver.add(Box::new(socket)).is_err() {
-                break;
-            }
         }
-        receiver
     }
 
     /// Adds a socket opened elsewhere; gives it back when the receiver is full. Does not allocate.
@@ -201,6 +194,12 @@ impl SocketReceiver {
     /// The counters.
     pub fn stats(&self) -> SocketStats {
         self.stats
+    }
+}
+
+impl Default for SocketReceiver {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
@@ -390,6 +389,14 @@ mod tests {
         }
     }
 
+    fn receiver(requests: &[SocketRequest]) -> SocketReceiver {
+        let mut receiver = SocketReceiver::new();
+        for request in requests {
+            receiver.add(Box::new(FeedSocket::open(*request).unwrap())).unwrap();
+        }
+        receiver
+    }
+
     fn free_port() -> u16 {
         UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
     }
@@ -409,7 +416,7 @@ mod tests {
     #[test]
     fn datagrams_arrive_whole_with_their_slot_and_the_kernels_time() {
         let port = free_port();
-        let mut receiver = SocketReceiver::new(vec![FeedSocket::open(loopback(3, port, None)).unwrap()]);
+        let mut receiver = receiver(&[loopback(3, port, None)]);
         let sender = UdpSocket::bind("127.0.0.1:0").unwrap();
         for index in 0..150u8 {
             sender.send_to(&vec![index; usize::from(index) + 1], ("127.0.0.1", port)).unwrap();
@@ -427,7 +434,7 @@ mod tests {
     fn a_datagram_from_another_sender_than_the_configured_one_is_counted_and_refused() {
         let port = free_port();
         let request = loopback(0, port, Some(Ipv4Addr::new(127, 0, 0, 2)));
-        let mut receiver = SocketReceiver::new(vec![FeedSocket::open(request).unwrap()]);
+        let mut receiver = receiver(&[request]);
         let wrong = UdpSocket::bind("127.0.0.1:0").unwrap();
         let right = UdpSocket::bind("127.0.0.2:0").unwrap();
         wrong.send_to(b"wrong", ("127.0.0.1", port)).unwrap();
@@ -440,7 +447,7 @@ mod tests {
     #[test]
     fn a_datagram_longer_than_the_buffer_is_counted_and_refused() {
         let port = free_port();
-        let mut receiver = SocketReceiver::new(vec![FeedSocket::open(loopback(0, port, None)).unwrap()]);
+        let mut receiver = receiver(&[loopback(0, port, None)]);
         let sender = UdpSocket::bind("127.0.0.1:0").unwrap();
         sender.send_to(&vec![1; DATAGRAM_BYTES + 1], ("127.0.0.1", port)).unwrap();
         sender.send_to(&vec![2; DATAGRAM_BYTES], ("127.0.0.1", port)).unwrap();
@@ -453,7 +460,7 @@ mod tests {
     fn what_a_full_socket_buffer_dropped_is_counted() {
         let port = free_port();
         let request = SocketRequest { buffer_bytes: 4096, ..loopback(0, port, None) };
-        let mut receiver = SocketReceiver::new(vec![FeedSocket::open(request).unwrap()]);
+        let mut receiver = receiver(&[request]);
         let sender = UdpSocket::bind("127.0.0.1:0").unwrap();
         for _ in 0..1_000 {
             sender.send_to(&[7; 1_000], ("127.0.0.1", port)).unwrap();
@@ -469,7 +476,7 @@ mod tests {
     #[test]
     fn a_socket_added_or_taken_out_leaves_the_others_receiving() {
         let ports = [free_port(), free_port()];
-        let mut receiver = SocketReceiver::new(vec![FeedSocket::open(loopback(0, ports[0], None)).unwrap()]);
+        let mut receiver = receiver(&[loopback(0, ports[0], None)]);
         receiver.add(Box::new(FeedSocket::open(loopback(1, ports[1], None)).unwrap())).unwrap();
         let sender = UdpSocket::bind("127.0.0.1:0").unwrap();
         sender.send_to(b"x", ("127.0.0.1", ports[1])).unwrap();

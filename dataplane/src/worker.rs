@@ -38,7 +38,9 @@ pub enum Command {
     RemoveSocket(SocketRequest),
     /// A report to fill.
     Report(Box<WorkerReport>),
-    /// Deliver what waits, and end.
+    /// Deliver or declare what waits in every feed.
+    Finish,
+    /// End.
     Stop,
 }
 
@@ -104,35 +106,39 @@ pub struct WorkerCounters {
 
 /// One worker, ready to run on its thread.
 pub struct Worker {
-    /// Where packets come from.
-    pub receiver: AnyReceiver,
-    /// Where ticks go.
-    pub sink: RingSink,
-    /// UTC.
-    pub clock: Arc<ArcSwap<TimeMap>>,
-    /// Changes in.
-    pub commands: rtrb::Consumer<Command>,
-    /// What is given back.
-    pub replies: rtrb::Producer<Reply>,
-    /// What to do when nothing arrives.
-    pub wait: Wait,
-    /// Feeds by slot.
-    pub channels: Vec<Option<Box<AnyChannel>>>,
-    /// Packets that may lie in the receiver's queues at most; when that many were taken since a moment,
-    /// everything that had arrived by that moment has been seen.
-    pub queue_packets: usize,
+    receiver: AnyReceiver,
+    sink: RingSink,
+    clock: Arc<ArcSwap<TimeMap>>,
+    commands: rtrb::Consumer<Command>,
+    replies: rtrb::Producer<Reply>,
+    wait: Wait,
+    channels: Box<[Option<Box<AnyChannel>>]>,
+    queue_packets: usize,
 }
 
 impl Worker {
+    /// A worker without feeds. `queue_packets` is what the receiver's queues hold at most.
+    pub fn new(
+        receiver: AnyReceiver,
+        sink: RingSink,
+        clock: Arc<ArcSwap<TimeMap>>,
+        commands: rtrb::Consumer<Command>,
+        replies: rtrb::Producer<Reply>,
+        wait: Wait,
+        queue_packets: usize,
+    ) -> Worker {
+        let channels = (0..SLOTS_MAX).map(|_| None).collect();
+        Worker { receiver, sink, clock, commands, replies, wait, channels, queue_packets }
+    }
+
     /// Runs until [`Command::Stop`].
     pub fn run(mut self) {
         let mut counters = WorkerCounters::default();
         let mut idle = Idle::new(self.wait);
         let mut horizon = Horizon::new(self.queue_packets);
         loop {
-            match self.obey(&mut counters) {
-                Obeyed::Stop => break,
-                Obeyed::Continue => {}
+            if let Obeyed::Stop = self.obey(&mut counters) {
+                return;
             }
             horizon.begin_round();
             let taken = self.round(&mut counters);
@@ -150,7 +156,6 @@ impl Worker {
                 }
             }
         }
-        self.finish();
     }
 
     /// Takes what arrived through arbiter and decoder. The whole hot path is below this line.
@@ -172,9 +177,7 @@ impl Worker {
     /// Declares the gaps whose time was over at `seen_until_ns`.
     fn expire(&mut self, seen_until_ns: u64) {
         for (slot, channel) in self.channels.iter_mut().enumerate() {
-            if let Some(channel) = channel
-                && channel.has_deadline()
-            {
+            if let Some(channel) = channel {
                 self.sink.begin(slot as u16);
                 channel.on_time(seen_until_ns, &mut self.sink);
             }
@@ -191,6 +194,7 @@ impl Worker {
             let Ok(command) = self.commands.pop() else { break };
             let reply = match command {
                 Command::Stop => return Obeyed::Stop,
+                Command::Finish => self.finish(),
                 Command::Add(slot, channel) => self.place(slot, channel),
                 Command::Replace(slot, channel) => self.replace(slot, channel),
                 Command::Remove(slot) => self.remove(slot),
@@ -240,7 +244,7 @@ impl Worker {
         Reply::Report(report)
     }
 
-    fn finish(&mut self) {
+    fn finish(&mut self) -> Option<Reply> {
         for (slot, channel) in self.channels.iter_mut().enumerate() {
             if let Some(channel) = channel {
                 self.sink.begin(slot as u16);
@@ -248,6 +252,7 @@ impl Worker {
             }
         }
         self.sink.retry();
+        None
     }
 }
 

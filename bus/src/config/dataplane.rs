@@ -1,7 +1,9 @@
 //! `dataplane.yaml`: how one data plane takes its feeds and where it publishes them.
 
+use super::Problem;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 
 /// The configuration of one data-plane process.
@@ -187,4 +189,118 @@ pub struct StatusSection {
 
 fn default_interval_ms() -> u64 {
     1_000
+}
+
+/// The lowest and highest number of UMEM frames: 4 MiB to 1 GiB.
+const FRAMES: std::ops::RangeInclusive<u32> = 1 << 10..=1 << 18;
+/// Of ring entries, in a receive ring or between a worker and the publisher.
+const RING: std::ops::RangeInclusive<u32> = 64..=1 << 22;
+
+impl DataplaneDocument {
+    /// Everything that is wrong with the document; nothing when it can be used.
+    pub fn validate(&self) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        let mut problem = |path: String, message: String| problems.push(Problem { path, message });
+        if self.workers.is_empty() {
+            problem("workers".into(), "is empty; name at least one worker".into());
+        }
+        let mut names = HashMap::new();
+        let mut interfaces = HashMap::new();
+        let mut assigned = HashMap::new();
+        for (index, worker) in self.workers.iter().enumerate() {
+            let at = format!("workers[{index}]");
+            if let Some(other) = names.insert(&worker.name, index) {
+                problem(format!("{at}.name"), format!("is also workers[{other}].name; names must be unique"));
+            }
+            for interface in HashSet::from([&worker.interface_a, &worker.interface_b]) {
+                if let Some(other) = interfaces.insert(interface, index) {
+                    let message = format!("{interface} belongs to workers[{other}] too; an interface has one worker");
+                    problem(at.clone(), message);
+                }
+            }
+            match &worker.feeds {
+                None if self.workers.len() > 1 => {
+                    let message = "is missing; with more than one worker, each names the feeds it takes";
+                    problem(format!("{at}.feeds"), message.into());
+                }
+                None => {}
+                Some(feeds) => {
+                    for feed in feeds {
+                        if let Some(other) = assigned.insert(feed, index) {
+                            let message = format!("{feed} is assigned to workers[{other}] too");
+                            problem(format!("{at}.feeds"), message);
+                        }
+                    }
+                }
+            }
+        }
+        let mut bounded = |path: &str, value: u32, range: &std::ops::RangeInclusive<u32>| {
+            if !value.is_power_of_two() || !range.contains(&value) {
+                let message =
+                    format!("is {value}; choose a power of two from {} to {}", range.start(), range.end());
+                problem(path.into(), message);
+            }
+        };
+        bounded("receive.frames", self.receive.frames, &FRAMES);
+        bounded("receive.ring_entries", self.receive.ring_entries, &RING);
+        bounded("publisher.ring_ticks", self.publisher.ring_ticks, &RING);
+        if self.publisher.shards == 0 {
+            problem("publisher.shards".into(), "is 0; 1 keeps the plain stream".into());
+        }
+        if self.publisher.entries_max == 0 {
+            problem("publisher.entries_max".into(), "is 0; the stream would keep nothing".into());
+        }
+        if self.status.as_ref().is_some_and(|status| status.interval_ms == 0) {
+            problem("status.interval_ms".into(), "is 0; choose at least 1".into());
+        }
+        problems
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WHOLE: &str = "
+feeds: feeds.yaml
+workers:
+  - {name: w0, core: 2, interface_a: eth1, interface_b: eth2, feeds: [one]}
+  - {name: w1, interface_a: eth3, interface_b: eth3, feeds: [two], wait: spin}
+publisher: {redis: 'unix:///run/redis.sock'}
+status: {file: status.json}
+";
+
+    #[test]
+    fn a_short_document_has_sane_defaults() {
+        let document = DataplaneDocument::parse(WHOLE.as_bytes()).unwrap();
+        assert_eq!(document.receive, ReceiveSection::default());
+        assert_eq!((document.publisher.shards, document.publisher.ring_ticks), (1, 65_536));
+        assert_eq!(document.status.unwrap().interval_ms, 1_000);
+    }
+
+    #[test]
+    fn what_cannot_be_meant_is_named_with_its_place() {
+        let cases = [
+            ("name: w1", "name: w0", "workers[1].name"),
+            ("interface_a: eth3", "interface_a: eth2", "eth2 belongs to workers[0] too"),
+            (", feeds: [two]", "", "workers[1].feeds: is missing"),
+            ("feeds: [two]", "feeds: [one]", "one is assigned to workers[0] too"),
+            ("status: {", "receive: {frames: 1000}\nstatus: {", "receive.frames: is 1000"),
+            ("sock'}", "sock', shards: 0}", "publisher.shards"),
+            ("status.json}", "status.json, interval_ms: 0}", "status.interval_ms"),
+        ];
+        for (from, to, expected) in cases {
+            let text = WHOLE.replace(from, to);
+            assert_ne!(text, WHOLE, "the case must change the document: {from}");
+            let error = DataplaneDocument::parse(text.as_bytes()).unwrap_err().to_string();
+            assert!(error.contains(expected), "{error:?} should name {expected:?}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_field_is_refused_with_its_line() {
+        let text = WHOLE.replace("feeds: feeds.yaml", "feed: feeds.yaml");
+        let error = DataplaneDocument::parse(text.as_bytes()).unwrap_err().to_string();
+        assert!(error.starts_with("line 2"), "{error}");
+    }
 }

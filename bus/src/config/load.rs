@@ -1,6 +1,7 @@
 //! Reading a document: bounded, and with an error that says where in the file and what to do.
 
-use super::{FeedsDocument, Problem};
+use super::{DataplaneDocument, FeedsDocument, Problem};
+use serde::de::DeserializeOwned;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -46,6 +47,52 @@ fn list(problems: &[Problem]) -> String {
     problems.iter().map(Problem::to_string).collect::<Vec<_>>().join("\n")
 }
 
+/// The bytes of a document, as far as they may go.
+fn read(path: &Path) -> Result<Vec<u8>, DocumentError> {
+    let unreadable = |source| DocumentError::Read { path: path.to_owned(), source };
+    let file = std::fs::File::open(path).map_err(unreadable)?;
+    let mut bytes = Vec::new();
+    file.take(DOCUMENT_BYTES_MAX as u64 + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    Ok(bytes)
+}
+
+/// A document of any kind from its bytes, of the right shape but not validated.
+fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, DocumentError> {
+    if bytes.len() > DOCUMENT_BYTES_MAX {
+        return Err(DocumentError::TooLarge);
+    }
+    let text =
+        std::str::from_utf8(bytes).map_err(|error| DocumentError::NotText { offset: error.valid_up_to() })?;
+    serde_saphyr::from_str(text).map_err(|error| {
+        let (line, column) = error.location().map_or((0, 0), |at| (at.line(), at.column()));
+        DocumentError::Syntax { line, column, message: plain_message(&error) }
+    })
+}
+
+fn valid<T>(document: T, problems: Vec<Problem>) -> Result<T, DocumentError> {
+    if problems.is_empty() { Ok(document) } else { Err(DocumentError::Invalid(problems)) }
+}
+
+impl DataplaneDocument {
+    /// Reads and checks a document. Paths stay as written: relative to the document's folder.
+    ///
+    /// # Errors
+    /// As [`FeedsDocument::load`].
+    pub fn load(path: &Path) -> Result<DataplaneDocument, DocumentError> {
+        DataplaneDocument::parse(&read(path)?)
+    }
+
+    /// Reads and checks a document from its bytes.
+    ///
+    /// # Errors
+    /// As [`FeedsDocument::load`].
+    pub fn parse(bytes: &[u8]) -> Result<DataplaneDocument, DocumentError> {
+        let document: DataplaneDocument = parse(bytes)?;
+        let problems = document.validate();
+        valid(document, problems)
+    }
+}
+
 impl FeedsDocument {
     /// Reads and checks a document, and resolves the schema paths in it against the document's folder.
     ///
@@ -53,11 +100,7 @@ impl FeedsDocument {
     /// [`DocumentError`], with line and column where the text is at fault and the field's path where a
     /// value is.
     pub fn load(path: &Path) -> Result<FeedsDocument, DocumentError> {
-        let read = |source| DocumentError::Read { path: path.to_owned(), source };
-        let file = std::fs::File::open(path).map_err(read)?;
-        let mut bytes = Vec::new();
-        file.take(DOCUMENT_BYTES_MAX as u64 + 1).read_to_end(&mut bytes).map_err(read)?;
-        let mut document = FeedsDocument::parse(&bytes)?;
+        let mut document = FeedsDocument::parse(&read(path)?)?;
         document.resolve_paths(path.parent().unwrap_or(Path::new("")));
         Ok(document)
     }
@@ -67,17 +110,9 @@ impl FeedsDocument {
     /// # Errors
     /// As [`FeedsDocument::load`].
     pub fn parse(bytes: &[u8]) -> Result<FeedsDocument, DocumentError> {
-        if bytes.len() > DOCUMENT_BYTES_MAX {
-            return Err(DocumentError::TooLarge);
-        }
-        let text = std::str::from_utf8(bytes)
-            .map_err(|error| DocumentError::NotText { offset: error.valid_up_to() })?;
-        let document: FeedsDocument = serde_saphyr::from_str(text).map_err(|error| {
-            let (line, column) = error.location().map_or((0, 0), |at| (at.line(), at.column()));
-            DocumentError::Syntax { line, column, message: plain_message(&error) }
-        })?;
+        let document: FeedsDocument = parse(bytes)?;
         let problems = document.validate();
-        if problems.is_empty() { Ok(document) } else { Err(DocumentError::Invalid(problems)) }
+        valid(document, problems)
     }
 
     fn resolve_paths(&mut self, folder: &Path) {

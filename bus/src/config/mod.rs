@@ -1,10 +1,15 @@
 //! Configuration documents. The types here are the schema: `schemars` derives it, `serde` reads it, and
 //! every field's comment is the operator's manual.
 
+mod dataplane;
 mod feeds;
 mod load;
 mod validate;
 
+pub use dataplane::{
+    BackendChoice, DataplaneDocument, PublisherSection, ReceiveSection, StatusSection, WaitStrategy, WorkerSection,
+    XdpModeChoice,
+};
 pub use feeds::{Feed, FeedLine, FeedLines, FeedProtocol, FeedsDocument};
 pub use load::{DOCUMENT_BYTES_MAX, DocumentError};
 pub use validate::{FEED_NAME_BYTES_MAX, FEEDS_MAX, GAP_TIMEOUT_US_MAX, Problem, WINDOW_PACKETS_MAX};

@@ -1,0 +1,140 @@
+//! How packets of a worker's feeds find their way to it: entries of a steering map and group memberships
+//! (XDP), or sockets. The ways are changed while packets flow: a new one is opened before an old one is
+//! closed, so nothing wanted before and after is lost.
+
+mod socket;
+#[cfg(feature = "xdp")]
+mod xdp;
+
+use crate::plan::Route;
+use crate::port::Port;
+use crate::receiver::AnyReceiver;
+use bus::config::{BackendChoice, ReceiveSection, WorkerSection};
+pub use socket::SocketLink;
+use std::fmt;
+#[cfg(feature = "xdp")]
+pub use xdp::XdpLink;
+
+/// The interfaces of a worker's lines.
+#[derive(Clone, Debug)]
+pub struct Interfaces {
+    /// Names, by line.
+    pub names: [String; 2],
+    /// Indices, by line.
+    pub indices: [u32; 2],
+}
+
+impl Interfaces {
+    /// Looks the worker's interfaces up.
+    ///
+    /// # Errors
+    /// Which one does not exist, and which do.
+    pub fn find(worker: &WorkerSection) -> anyhow::Result<Interfaces> {
+        let names = [worker.interface_a.clone(), worker.interface_b.clone()];
+        let indices = [index_of(&names[0])?, index_of(&names[1])?];
+        Ok(Interfaces { names, indices })
+    }
+}
+
+fn index_of(name: &str) -> anyhow::Result<u32> {
+    let index = std::fs::read_to_string(format!("/sys/class/net/{name}/ifindex")).ok();
+    index.and_then(|text| text.trim().parse().ok()).ok_or_else(|| {
+        let mut known: Vec<String> = std::fs::read_dir("/sys/class/net")
+            .map(|entries| entries.flatten().map(|entry| entry.file_name().to_string_lossy().into()).collect())
+            .unwrap_or_default();
+        known.sort();
+        anyhow::anyhow!("there is no interface {name:?} here; there are: {}", known.join(", "))
+    })
+}
+
+/// The way in, by backend.
+pub enum Link {
+    /// Through steering programs.
+    #[cfg(feature = "xdp")]
+    Xdp(Box<XdpLink>),
+    /// Through sockets.
+    Socket(SocketLink),
+}
+
+impl fmt::Debug for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A link with the receiver that it feeds.
+pub struct Opened {
+    /// The way in, kept by the process.
+    pub link: Link,
+    /// The receiver, to go to the worker.
+    pub receiver: AnyReceiver,
+    /// Packets that the receiver's queues hold at most.
+    pub queue_packets: usize,
+    /// Why the preferred backend is not the one in force, if so.
+    pub fallback: Option<String>,
+}
+
+impl Link {
+    /// Opens the backend that the configuration asks for.
+    ///
+    /// # Errors
+    /// When the asked-for backend cannot be had; with `auto`, only when neither can.
+    pub fn open(receive: &ReceiveSection, interfaces: &Interfaces) -> anyhow::Result<Opened> {
+        match receive.backend {
+            BackendChoice::Socket => Ok(SocketLink::open(receive, interfaces)),
+            #[cfg(feature = "xdp")]
+            BackendChoice::Xdp => XdpLink::open(receive, interfaces),
+            #[cfg(feature = "xdp")]
+            BackendChoice::Auto => XdpLink::open(receive, interfaces).or_else(|error| {
+                let mut opened = SocketLink::open(receive, interfaces);
+                opened.fallback = Some(format!("{error:#}"));
+                Ok(opened)
+            }),
+            #[cfg(not(feature = "xdp"))]
+            BackendChoice::Xdp => {
+                anyhow::bail!("this build has no XDP (built without the `xdp` feature); use `backend: socket`")
+            }
+            #[cfg(not(feature = "xdp"))]
+            BackendChoice::Auto => {
+                let mut opened = SocketLink::open(receive, interfaces);
+                opened.fallback = Some("this build has no XDP (built without the `xdp` feature)".into());
+                Ok(opened)
+            }
+        }
+    }
+
+    /// The backend's name.
+    pub fn name(&self) -> &'static str {
+        match self {
+            #[cfg(feature = "xdp")]
+            Link::Xdp(_) => "xdp",
+            Link::Socket(_) => "socket",
+        }
+    }
+
+    /// Puts a newly loaded steering program in place of each running one; how many there are.
+    ///
+    /// # Errors
+    /// What the kernel refused; the old program goes on then.
+    pub fn replace_programs(&mut self) -> anyhow::Result<usize> {
+        match self {
+            #[cfg(feature = "xdp")]
+            Link::Xdp(link) => link.replace_programs(),
+            Link::Socket(_) => Ok(0),
+        }
+    }
+
+    /// Opens the routes that are in `to` and not in `from`, then closes those that are only in `from`.
+    ///
+    /// # Errors
+    /// The first thing that failed; what was opened by then stays open and is closed by the next change.
+    pub fn change(&mut self, from: &[Route], to: &[Route], port: &mut Port) -> anyhow::Result<()> {
+        let opened: Vec<Route> = to.iter().filter(|route| !from.contains(route)).copied().collect();
+        let closed: Vec<Route> = from.iter().filter(|route| !to.contains(route)).copied().collect();
+        match self {
+            #[cfg(feature = "xdp")]
+            Link::Xdp(link) => link.change(&opened, &closed, to),
+            Link::Socket(link) => link.change(&opened, &closed, port),
+        }
+    }
+}

@@ -1,0 +1,264 @@
+//! The whole data plane: puts the parts together in the order that loses nothing, changes feeds while
+//! packets flow, and says how it is.
+
+use crate::clock::{ClockKeeper, Phc};
+use crate::handover::RingSink;
+use crate::link::{Interfaces, Link};
+use crate::plan::Schemas;
+use crate::port::Port;
+use crate::publisher::{Publisher, PublisherConfig, read_positions};
+use crate::running::{Changed, Parts, RunningWorker};
+use crate::status;
+use crate::wait::Wait;
+use crate::worker::Worker;
+use anyhow::{Context, bail, ensure};
+use bus::config::{DataplaneDocument, Feed, FeedsDocument, PublisherSection, WorkerSection};
+use serde_json::Value;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tick::{Instrument, Tick};
+use tracing::{info, warn};
+
+/// Instrument definitions between a worker and the publisher. Venues repeat them; a burst larger than this
+/// is counted and completed by the next round.
+const INSTRUMENT_RING: usize = 8_192;
+/// What the publisher has to be empty by when the process is asked to end.
+const DRAIN_WITHIN: Duration = Duration::from_secs(5);
+
+/// A running data plane. Used by one thread; dropped without [`Dataplane::stop`] it publishes nothing more.
+pub struct Dataplane {
+    document: DataplaneDocument,
+    directory: PathBuf,
+    feeds: FeedsDocument,
+    schemas: Schemas,
+    workers: Vec<RunningWorker>,
+    publisher: Publisher,
+    _clocks: Vec<ClockKeeper>,
+}
+
+impl Dataplane {
+    /// Starts everything: publisher, then for each worker its way in (attach before bind), then its feeds.
+    /// `directory` is where relative paths of the document begin.
+    ///
+    /// # Errors
+    /// The first thing that cannot be had, and what to do about it.
+    pub fn start(document: DataplaneDocument, directory: &Path) -> anyhow::Result<Dataplane> {
+        let feeds_path = directory.join(&document.feeds);
+        let feeds = FeedsDocument::load(&feeds_path)?;
+        let shares = assign(&document.workers, &feeds)?;
+        let positions = resume_points(&document.publisher);
+        let ring_ticks = document.publisher.ring_ticks as usize;
+        let mut clocks = Vec::new();
+        let mut workers = Vec::new();
+        let mut tick_rings = Vec::new();
+        let mut instrument_rings = Vec::new();
+        for section in &document.workers {
+            let (ticks, ticks_out) = rtrb::RingBuffer::new(ring_ticks);
+            let (instruments, instruments_out) = rtrb::RingBuffer::new(INSTRUMENT_RING);
+            tick_rings.push(ticks_out);
+            instrument_rings.push(instruments_out);
+            let sink = RingSink::new(ticks, instruments);
+            let (worker, clock) = start_worker(section, &document, sink)?;
+            workers.push(worker);
+            clocks.push(clock);
+        }
+        let publisher = start_publisher(&document.publisher, directory, tick_rings, instrument_rings)?;
+        let mut schemas = Schemas::default();
+        for (worker, share) in workers.iter_mut().zip(&shares) {
+            worker.change(share, &mut schemas, &positions)?;
+        }
+        let directory = directory.to_path_buf();
+        Ok(Dataplane { document, directory, feeds, schemas, workers, publisher, _clocks: clocks })
+    }
+
+    /// Reads the feeds document again and brings the workers to it. Feeds that did not change are not
+    /// touched; nothing changes when the document is refused.
+    ///
+    /// # Errors
+    /// What is wrong with the document, or what could not be built or opened.
+    pub fn reload(&mut self) -> anyhow::Result<Changed> {
+        let feeds = FeedsDocument::load(&self.directory.join(&self.document.feeds))?;
+        let shares = assign(&self.document.workers, &feeds)?;
+        // A template file may have changed under the same name.
+        self.schemas = Schemas::default();
+        let mut all = Changed::default();
+        for (worker, share) in self.workers.iter_mut().zip(&shares) {
+            // Channels that were published before and come back go on as new ones: what lay between was
+            // not wanted.
+            let changed = worker.change(share, &mut self.schemas, &HashMap::new())?;
+            all.added.extend(changed.added);
+            all.changed.extend(changed.changed);
+            all.removed.extend(changed.removed);
+        }
+        self.feeds = feeds;
+        Ok(all)
+    }
+
+    /// Loads the steering programs anew and puts them in place of the running ones, without losing a packet.
+    ///
+    /// # Errors
+    /// What the kernel refused; the old program goes on then.
+    pub fn replace_programs(&mut self) -> anyhow::Result<usize> {
+        let mut replaced = 0;
+        for worker in &mut self.workers {
+            replaced += worker.link.replace_programs()?;
+        }
+        Ok(replaced)
+    }
+
+    /// The name of a worker whose thread has ended on its own, if there is one. The process should end then,
+    /// and be started again.
+    pub fn dead_worker(&self) -> Option<&str> {
+        self.workers.iter().find(|worker| worker.is_dead()).map(|worker| worker.name.as_str())
+    }
+
+    /// How every part is, asked for now.
+    ///
+    /// # Errors
+    /// When a worker does not answer.
+    pub fn status(&mut self) -> anyhow::Result<Value> {
+        let workers = status::workers(&mut self.workers)?;
+        Ok(status::whole(&workers, &self.publisher.stats()))
+    }
+
+    /// The configuration it runs.
+    pub fn document(&self) -> &DataplaneDocument {
+        &self.document
+    }
+
+    /// Ends: the ways in are closed, what waits is delivered or declared, what was handed over is
+    /// published. Returns the last status.
+    ///
+    /// # Errors
+    /// When not everything could be published in five seconds; how much was left.
+    pub fn stop(mut self) -> anyhow::Result<Value> {
+        for worker in &mut self.workers {
+            if let Err(error) = worker.finish() {
+                warn!(worker = worker.name, "did not end cleanly: {error:#}");
+            }
+        }
+        let workers = status::workers(&mut self.workers)?;
+        for worker in self.workers {
+            worker.stop();
+        }
+        let published = self.publisher.stop(DRAIN_WITHIN)?;
+        info!(ticks = published.ticks_published, lost = published.ticks_lost, "published");
+        Ok(status::whole(&workers, &published))
+    }
+}
+
+fn start_worker(
+    section: &WorkerSection,
+    document: &DataplaneDocument,
+    sink: RingSink,
+) -> anyhow::Result<(RunningWorker, ClockKeeper)> {
+    let interfaces = Interfaces::find(section).with_context(|| format!("worker {}", section.name))?;
+    let clock = start_clock(&interfaces)?;
+    let (port, commands, replies) = Port::new(&section.name);
+    let wait = Wait::resolve(section.wait, section.core.is_some());
+    let (ready, opened) = std::sync::mpsc::channel();
+    let parts = (section.clone(), document.receive.clone(), interfaces.clone(), clock.map());
+    // The way in is opened on the worker's own thread, after pinning, so that its memory is on its node.
+    let thread = std::thread::Builder::new().name(format!("worker-{}", section.name)).spawn(move || {
+        let (section, receive, interfaces, clock) = parts;
+        pin(section.core, &section.name);
+        let opened = match Link::open(&receive, &interfaces) {
+            Ok(opened) => opened,
+            Err(error) => {
+                let _ = ready.send(Err(error));
+                return;
+            }
+        };
+        let (receiver, queue_packets) = (opened.receiver, opened.queue_packets);
+        let worker = Worker::new(receiver, sink, clock, commands, replies, wait, queue_packets);
+        if ready.send(Ok((opened.link, opened.fallback))).is_ok() {
+            worker.run();
+        }
+    })?;
+    let answer = opened.recv().context("the worker's thread ended before it was ready")?;
+    let (link, fallback) = answer.with_context(|| format!("worker {}", section.name))?;
+    if let Some(reason) = &fallback {
+        warn!(worker = section.name, backend = link.name(), reason, "XDP cannot be had; falling back");
+    }
+    info!(worker = section.name, core = section.core, wait = wait.name(), backend = link.name(), "worker ready");
+    let (name, core) = (section.name.clone(), section.core);
+    let parts = Parts { name, core, wait, interfaces, fallback, link, port, thread };
+    Ok((RunningWorker::new(parts), clock))
+}
+
+fn start_clock(interfaces: &Interfaces) -> anyhow::Result<ClockKeeper> {
+    let clocks = interfaces.names.each_ref().map(|name| match Phc::of_interface(name) {
+        Ok(clock) => {
+            if let Some(clock) = &clock {
+                info!(interface = name, clock = %clock.path().display(), "hardware clock found");
+            }
+            clock
+        }
+        Err(error) => {
+            warn!(interface = name, %error, "the interface's hardware clock cannot be opened; not used");
+            None
+        }
+    });
+    ClockKeeper::start(clocks).context("the clock's thread")
+}
+
+fn pin(core: Option<usize>, thread: &str) {
+    if let Some(core) = core
+        && !core_affinity::set_for_current(core_affinity::CoreId { id: core })
+    {
+        warn!(thread, core, "cannot pin to this core; is it in the process's cpuset?");
+    }
+}
+
+fn start_publisher(
+    section: &PublisherSection,
+    directory: &Path,
+    ticks: Vec<rtrb::Consumer<Tick>>,
+    instruments: Vec<rtrb::Consumer<Instrument>>,
+) -> anyhow::Result<Publisher> {
+    let config = PublisherConfig::from_section(section, directory);
+    Publisher::start(config, ticks, instruments).context("the publisher")
+}
+
+/// Where each channel was left by the last run. Without Redis that is not known yet: the publisher then
+/// declares the hole itself when it finds the stored position.
+fn resume_points(section: &PublisherSection) -> HashMap<u16, u64> {
+    match read_positions(&section.redis) {
+        Ok(positions) => positions.into_iter().map(|(channel, position)| (channel, position.last)).collect(),
+        Err(error) => {
+            warn!(%error, "Redis is not there yet; ticks wait in the spool");
+            HashMap::new()
+        }
+    }
+}
+
+/// Which feeds go to which worker.
+fn assign(workers: &[WorkerSection], feeds: &FeedsDocument) -> anyhow::Result<Vec<Vec<Feed>>> {
+    ensure!(!workers.is_empty(), "workers: at least one is needed");
+    let mut owner: HashMap<&str, &str> = HashMap::new();
+    let mut shares = Vec::new();
+    for worker in workers {
+        let Some(names) = &worker.feeds else {
+            ensure!(
+                workers.len() == 1,
+                "worker {}: with more than one worker, each needs `feeds`, the names it takes",
+                worker.name
+            );
+            shares.push(feeds.feeds.clone());
+            continue;
+        };
+        let mut share = Vec::new();
+        for name in names {
+            let Some(feed) = feeds.feeds.iter().find(|feed| feed.name == *name) else {
+                bail!("worker {}: there is no feed {name:?} in the feeds document", worker.name);
+            };
+            if let Some(other) = owner.insert(name, &worker.name) {
+                bail!("feed {name:?} is assigned to both worker {other} and worker {}", worker.name);
+            }
+            share.push(feed.clone());
+        }
+        shares.push(share);
+    }
+    Ok(shares)
+}

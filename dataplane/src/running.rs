@@ -1,0 +1,177 @@
+//! One worker as the process sees it: its thread, its port, its way in, and which feed sits in which slot.
+
+use crate::link::{Interfaces, Link};
+use crate::plan::{self, Route, Schemas};
+use crate::port::Port;
+use crate::wait::Wait;
+use crate::worker::{Command, SLOTS_MAX};
+use anyhow::Context;
+use bus::config::Feed;
+use std::collections::HashMap;
+use std::thread::JoinHandle;
+use tracing::info;
+
+/// What a change of feeds did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Changed {
+    /// Feeds that begin.
+    pub added: Vec<String>,
+    /// Feeds whose lines or parameters changed.
+    pub changed: Vec<String>,
+    /// Feeds that end.
+    pub removed: Vec<String>,
+}
+
+/// A worker that runs.
+pub struct RunningWorker {
+    /// Its name.
+    pub name: String,
+    /// The core it is pinned to.
+    pub core: Option<usize>,
+    /// How it waits.
+    pub wait: Wait,
+    /// The interfaces of its lines.
+    pub interfaces: Interfaces,
+    /// Why the preferred backend is not the one in force.
+    pub fallback: Option<String>,
+    /// The way in.
+    pub link: Link,
+    /// Commands and reports.
+    pub port: Port,
+    thread: JoinHandle<()>,
+    slots: Vec<Option<Feed>>,
+    next_slot: usize,
+}
+
+/// The parts a [`RunningWorker`] begins with.
+pub struct Parts {
+    /// Its name.
+    pub name: String,
+    /// The core it is pinned to.
+    pub core: Option<usize>,
+    /// How it waits.
+    pub wait: Wait,
+    /// The interfaces of its lines.
+    pub interfaces: Interfaces,
+    /// Why the preferred backend is not the one in force.
+    pub fallback: Option<String>,
+    /// The way in.
+    pub link: Link,
+    /// Commands and reports.
+    pub port: Port,
+    /// The worker's thread.
+    pub thread: JoinHandle<()>,
+}
+
+impl RunningWorker {
+    /// A worker without feeds.
+    pub fn new(parts: Parts) -> RunningWorker {
+        let Parts { name, core, wait, interfaces, fallback, link, port, thread } = parts;
+        let slots = vec![None; SLOTS_MAX];
+        RunningWorker { name, core, wait, interfaces, fallback, link, port, thread, slots, next_slot: 0 }
+    }
+
+    /// The feeds it runs, with their slots.
+    pub fn feeds(&self) -> impl Iterator<Item = (usize, &Feed)> {
+        self.slots.iter().enumerate().filter_map(|(slot, feed)| Some((slot, feed.as_ref()?)))
+    }
+
+    /// Whether its thread has ended on its own, which only a defect can make happen.
+    pub fn is_dead(&self) -> bool {
+        self.thread.is_finished()
+    }
+
+    /// Brings the worker from the feeds that it runs to `wanted`. Everything that can be refused (a bad
+    /// schema, no free slot) is found before anything changes.
+    ///
+    /// # Errors
+    /// What could not be built or opened.
+    pub fn change(
+        &mut self,
+        wanted: &[Feed],
+        schemas: &mut Schemas,
+        resume_after: &HashMap<u16, u64>,
+    ) -> anyhow::Result<Changed> {
+        let before: Vec<Route> = self.routes();
+        let mut changed = Changed::default();
+        let mut begin = Vec::new();
+        let mut replace = Vec::new();
+        let mut keep = vec![false; SLOTS_MAX];
+        for feed in wanted {
+            match self.slot_of(feed) {
+                Some(slot) => {
+                    keep[slot] = true;
+                    let running = self.slots[slot].as_ref();
+                    if running == Some(feed) {
+                        continue;
+                    }
+                    changed.changed.push(feed.name.clone());
+                    replace.push((slot, feed.clone(), Box::new(plan::channel(feed, schemas, None)?)));
+                }
+                None => {
+                    changed.added.push(feed.name.clone());
+                    let resume = resume_after.get(&feed.channel_id).copied();
+                    begin.push((feed.clone(), Box::new(plan::channel(feed, schemas, resume)?)));
+                }
+            }
+        }
+        let free = self.slots.iter().filter(|slot| slot.is_none()).count();
+        anyhow::ensure!(begin.len() <= free, "{} new feeds, but only {free} of {SLOTS_MAX} slots are free", begin.len());
+        let ending: Vec<usize> = self.feeds().map(|(slot, _)| slot).filter(|&slot| !keep[slot]).collect();
+        for (slot, feed, channel) in replace {
+            self.port.send(Command::Replace(slot as u16, channel))?;
+            self.slots[slot] = Some(feed);
+        }
+        for (feed, channel) in begin {
+            let slot = self.free_slot().context("no free slot")?;
+            self.port.send(Command::Add(slot as u16, channel))?;
+            self.slots[slot] = Some(feed);
+        }
+        let after: Vec<Route> =
+            self.routes().into_iter().filter(|route| !ending.contains(&usize::from(route.slot))).collect();
+        self.link.change(&before, &after, &mut self.port)?;
+        for slot in ending {
+            self.port.send(Command::Remove(slot as u16))?;
+            changed.removed.extend(self.slots[slot].take().map(|feed| feed.name));
+        }
+        info!(worker = self.name, ?changed, "feeds changed");
+        Ok(changed)
+    }
+
+    /// Closes the way in and has what waits delivered or declared. Nothing arrives any more after it.
+    ///
+    /// # Errors
+    /// When the worker does not answer, or the way in cannot be closed.
+    pub fn finish(&mut self) -> anyhow::Result<()> {
+        let routes = self.routes();
+        self.link.change(&routes, &[], &mut self.port)?;
+        Ok(self.port.send(Command::Finish)?)
+    }
+
+    /// Ends the worker's thread.
+    pub fn stop(mut self) {
+        // A worker that does not answer has ended already, which the join tells.
+        let _ = self.port.post(Command::Stop);
+        if self.thread.join().is_err() {
+            tracing::error!(worker = self.name, "the worker's thread had panicked");
+        }
+    }
+
+    fn routes(&self) -> Vec<Route> {
+        self.feeds().flat_map(|(slot, feed)| plan::routes(feed, slot as u16)).collect()
+    }
+
+    fn slot_of(&self, feed: &Feed) -> Option<usize> {
+        self.feeds().find(|(_, running)| plan::same_stream(running, feed)).map(|(slot, _)| slot)
+    }
+
+    /// A slot is used again as late as possible, so that packets still on their way to the feed that left
+    /// it are not taken for the new one's.
+    fn free_slot(&mut self) -> Option<usize> {
+        let slot = (0..SLOTS_MAX)
+            .map(|step| (self.next_slot + step) % SLOTS_MAX)
+            .find(|&slot| self.slots[slot].is_none())?;
+        self.next_slot = slot + 1;
+        Some(slot)
+    }
+}

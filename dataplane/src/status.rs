@@ -1,0 +1,129 @@
+//! How the process is, as one JSON object: what the demo's table, the tests and an operator read. Written
+//! to a file whole, so that a reader never sees half of one.
+
+use crate::clock::utc_now_ns;
+use crate::publisher::PublisherStats;
+use crate::receiver::ReceiverStats;
+use crate::running::RunningWorker;
+use crate::socket::SocketStats;
+use crate::worker::WorkerReport;
+use anyhow::Context;
+use feed::{ChannelStats, Line, LineStats};
+use serde_json::{Value, json};
+use std::path::Path;
+
+/// Asks each worker how it is.
+pub(crate) fn workers(running: &mut [RunningWorker]) -> anyhow::Result<Vec<Value>> {
+    running.iter_mut().map(worker).collect()
+}
+
+/// The status of the whole process.
+pub(crate) fn whole(workers: &[Value], publisher: &PublisherStats) -> Value {
+    json!({
+        "version": 1,
+        "pid": std::process::id(),
+        "time_ns": utc_now_ns(),
+        "workers": workers,
+        "publisher": publisher_status(publisher),
+    })
+}
+
+fn worker(running: &mut RunningWorker) -> anyhow::Result<Value> {
+    let names: Vec<(usize, String, u16)> =
+        running.feeds().map(|(slot, feed)| (slot, feed.name.clone(), feed.channel_id)).collect();
+    let link = running.link.status();
+    let report = running.port.report()?;
+    let channels: Vec<Value> = names
+        .iter()
+        .filter_map(|(slot, name, id)| Some(channel(name, *id, report.channels[*slot].as_ref()?)))
+        .collect();
+    let WorkerReport { handover, counters, receiver, .. } = report;
+    Ok(json!({
+        "name": running.name,
+        "core": running.core,
+        "wait": running.wait.name(),
+        "backend": running.link.name(),
+        "fallback": running.fallback,
+        "interfaces": running.interfaces.names,
+        "link": link,
+        "receiver": receiver_stats(receiver),
+        "loop": {
+            "busy_rounds": counters.busy_rounds,
+            "idle_rounds": counters.idle_rounds,
+            "no_feed": counters.no_feed,
+        },
+        "handover": {
+            "records": handover.records,
+            "ring_full": handover.ring_full,
+            "instruments_dropped": handover.instruments_dropped,
+        },
+        "channels": channels,
+    }))
+}
+
+fn receiver_stats(stats: &ReceiverStats) -> Value {
+    match stats {
+        #[cfg(feature = "xdp")]
+        ReceiverStats::Xdp(stats) => crate::link::xdp_receiver_status(stats),
+        ReceiverStats::Socket(stats) => {
+            let SocketStats { packets, payload_bytes, socket_overflow, oversized, wrong_source, errors } = stats;
+            json!({
+                "packets": packets,
+                "payload_bytes": payload_bytes,
+                "socket_overflow": socket_overflow,
+                "oversized": oversized,
+                "wrong_source": wrong_source,
+                "errors": errors,
+            })
+        }
+    }
+}
+
+fn channel(name: &str, id: u16, stats: &ChannelStats) -> Value {
+    json!({
+        "name": name,
+        "channel_id": id,
+        "a": line(stats.line(Line::A)),
+        "b": line(stats.line(Line::B)),
+        "delivered_packets": stats.delivered_packets,
+        "delivered_sequences": stats.delivered_sequences,
+        "gaps": stats.gaps,
+        "lost": stats.lost,
+        "resets": stats.resets,
+        "sessions_ended": stats.sessions_ended,
+        "window_packets_max": stats.window_packets_max,
+    })
+}
+
+fn line(stats: &LineStats) -> Value {
+    json!({
+        "packets": stats.packets,
+        "won": stats.won,
+        "duplicates": stats.duplicates,
+        "late": stats.late,
+        "stale": stats.stale,
+        "unconfirmed": stats.unconfirmed,
+        "heartbeats": stats.heartbeats,
+        "malformed": stats.malformed_total(),
+        "malformed_messages": stats.malformed_messages_total(),
+        "malformed_last": stats.malformed_last.map(|malformed| malformed.to_string()),
+        "missing": stats.missing,
+        "lead_ns": {
+            "count": stats.lead.count(),
+            "p50": stats.lead.quantile_ns(0.5),
+            "p99": stats.lead.quantile_ns(0.99),
+            "max": stats.lead.max_ns(),
+        },
+    })
+}
+
+/// Replaces the status file.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn write(file: &Path, status: &Value) -> anyhow::Result<()> {
+    let beside = file.with_extension("json.new");
+    std::fs::write(&beside, format!("{status:#}\n"))
+        .and_then(|()| std::fs::rename(&beside, file))
+        .with_context(|| format!("cannot write the status file {}", file.display()))
+}
