@@ -93,6 +93,14 @@ struct Suspect {
     slot: Slot,
 }
 
+/// Messages `from..to` of one packet that no other packet brought before.
+#[derive(Clone, Copy)]
+struct Run {
+    from: u64,
+    to: u64,
+    revealed_ns: u64,
+}
+
 /// The arbiter of one channel, and the decoder behind it.
 pub struct Channel<P> {
     output: Output<P>,
@@ -102,6 +110,15 @@ pub struct Channel<P> {
     suspect: Option<Suspect>,
     payload_bytes_max: usize,
     gap_timeout_ns: u64,
+}
+
+impl<P> core::fmt::Debug for Channel<P> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Channel")
+            .field("epoch", &self.epoch)
+            .field("waiting", &self.window.packets())
+            .finish_non_exhaustive()
+    }
 }
 
 impl<P: Protocol> Channel<P> {
@@ -159,6 +176,38 @@ impl<P: Protocol> Channel<P> {
         self.drop_suspect();
         self.history.flush(&mut |line, from, to| sink.missing(line, from, to));
         self.history.begin(self.epoch.next);
+    }
+
+    /// Goes on exactly where `old` stands, with this channel's window and times: the place in the count, what
+    /// waits, the history, the decoder's state and the statistics are taken over. What the smaller window
+    /// does not hold is delivered or declared. Both must be the same channel of the same venue.
+    pub fn take_over(&mut self, old: &mut Channel<P>, sink: &mut impl Sink) {
+        core::mem::swap(&mut self.output, &mut old.output);
+        core::mem::swap(&mut self.epoch, &mut old.epoch);
+        core::mem::swap(&mut self.history, &mut old.history);
+        while let Some(waiting) = old.window.pop_due(u64::MAX) {
+            let Some(slot) = waiting.slot else {
+                self.window.insert_mark(waiting.first, waiting.revealed_ns);
+                continue;
+            };
+            let (arrived, payload) = old.window.packet(&slot);
+            if payload.len() > self.payload_bytes_max {
+                self.flush(arrived.stamp, sink);
+                self.advance(waiting.first, arrived.stamp, sink);
+            }
+            let run = Run { from: waiting.first, to: waiting.end, revealed_ns: waiting.revealed_ns };
+            self.place_run(arrived, payload, run, sink);
+            old.window.release(slot);
+        }
+        self.drop_suspect();
+        if let Some(suspect) = old.suspect.take() {
+            let (arrived, payload) = old.window.packet(&suspect.slot);
+            if payload.len() <= self.payload_bytes_max {
+                let slot = self.window.keep(arrived, payload);
+                self.suspect = Some(Suspect { turn: suspect.turn, slot });
+            }
+            old.window.release(suspect.slot);
+        }
     }
 
     /// What was counted so far.
@@ -294,31 +343,32 @@ impl<P: Protocol> Channel<P> {
         let mut at = arrived.first.max(self.epoch.next);
         let mut brought = false;
         while let Some((from, to)) = self.history.next_unseen(at, end) {
-            self.place_run(arrived, payload, from, to, sink);
+            let run = Run { from, to, revealed_ns: arrived.stamp.recv_ns };
+            self.place_run(arrived, payload, run, sink);
             brought = true;
             at = to;
         }
         brought
     }
 
-    fn place_run(&mut self, arrived: &Arrived, payload: &[u8], from: u64, to: u64, sink: &mut impl Sink) {
+    fn place_run(&mut self, arrived: &Arrived, payload: &[u8], run: Run, sink: &mut impl Sink) {
         loop {
-            if from == self.epoch.next && !self.epoch.unanchored {
-                self.output.deliver(arrived, payload, from, to, sink);
-                self.epoch.next = to;
+            if run.from == self.epoch.next && !self.epoch.unanchored {
+                self.output.deliver(arrived, payload, run.from, run.to, sink);
+                self.epoch.next = run.to;
                 return self.drain(sink);
             }
             if !self.window.is_full() {
                 let slot = self.window.keep(arrived, payload);
-                return self.wait(from, to, slot, arrived.stamp.recv_ns);
+                return self.wait(run, slot);
             }
-            let oldest = self.window.front().map_or(from, |waiting| waiting.first.min(from));
+            let oldest = self.window.front().map_or(run.from, |waiting| waiting.first.min(run.from));
             self.advance(oldest, arrived.stamp, sink);
         }
     }
 
-    fn wait(&mut self, from: u64, to: u64, slot: Slot, recv_ns: u64) {
-        self.window.insert(from, to, slot, recv_ns);
+    fn wait(&mut self, run: Run, slot: Slot) {
+        self.window.insert(run.from, run.to, slot, run.revealed_ns);
         let most = &mut self.output.stats.window_packets_max;
         *most = (*most).max(self.window.packets() as u32);
     }
@@ -336,6 +386,7 @@ impl<P: Protocol> Channel<P> {
             self.output.gap(from, to, stamp, sink);
         }
         self.epoch.next = to;
+        self.epoch.note_end(to);
         self.drain(sink);
     }
 
@@ -385,8 +436,7 @@ impl<P: Protocol> Channel<P> {
             }
         }
         let counts = &mut self.output.stats.lines[arrived.line.index()];
-        let known_end = self.window.end().unwrap_or(self.epoch.next);
-        match self.epoch.judge(arrived.line, arrived.stamp.recv_ns, &arrived.header, known_end) {
+        match self.epoch.judge(arrived.line, arrived.stamp.recv_ns, &arrived.header) {
             Verdict::Near(first) => {
                 arrived.first = first;
                 self.take(&arrived, payload, sink);
@@ -520,7 +570,7 @@ impl<P: Protocol> Channel<P> {
             self.window.release(slot);
             return self.take_empty(&kept);
         }
-        self.wait(first, kept.end(), slot, recv_ns);
+        self.wait(Run { from: first, to: kept.end(), revealed_ns: recv_ns }, slot);
         if !self.epoch.unanchored {
             self.drain(sink);
         }

@@ -77,6 +77,8 @@ pub(crate) struct Epoch {
     pub(crate) session: u128,
     /// The sequence number to be delivered next.
     pub(crate) next: u64,
+    /// One past the highest number known to exist; `next` or above.
+    known_end: u64,
     /// The start is still held: `next` is only the lowest number that would be taken.
     pub(crate) unanchored: bool,
     /// The sender said that the session is over.
@@ -101,6 +103,7 @@ impl Epoch {
             started: session.is_some(),
             session: session.unwrap_or(0),
             next: next.unwrap_or(0),
+            known_end: next.unwrap_or(0),
             unanchored: next.is_none(),
             ended: false,
             send_floor_ns: 0,
@@ -141,11 +144,11 @@ impl Epoch {
         (difference << unused) as i64 >> unused
     }
 
-    /// Whether a packet that begins at `first` has only old numbers, but was sent after everything in this
-    /// count: then it is not old, the count has gone back.
+    /// Whether a packet that begins at `first` has only numbers that were known to exist, but was sent after
+    /// all that is known: then it is no late copy, the count has gone back.
     #[inline]
     pub(crate) fn went_back(&self, first: u64, header: &Header) -> bool {
-        first < self.next && first + u64::from(header.count) <= self.next && self.sent_later(header)
+        first < self.known_end && first + u64::from(header.count) <= self.known_end && self.sent_later(header)
     }
 
     #[inline]
@@ -157,9 +160,18 @@ impl Epoch {
     #[inline]
     pub(crate) fn note(&mut self, line: Line, end: u64, recv_ns: u64) {
         self.last_ns = recv_ns;
+        self.note_end(end);
         let line_end = &mut self.line_end[line.index()];
         if end > *line_end {
             *line_end = end;
+        }
+    }
+
+    /// Notes that all numbers below `end` exist.
+    #[inline]
+    pub(crate) fn note_end(&mut self, end: u64) {
+        if end > self.known_end {
+            self.known_end = end;
         }
     }
 
@@ -183,13 +195,13 @@ impl Epoch {
     /// Holds the start for packets up to [`START_BACK`] below this one.
     pub(crate) fn hold_start(&mut self, header: &Header) {
         self.next = header.first.saturating_sub(START_BACK);
+        self.known_end = self.next;
         self.line_end = [0; 2];
         self.send_max_ns = 0;
     }
 
-    /// Judges a packet that [`Epoch::place`] refused. `known_end` is one past the highest number that is
-    /// known to exist.
-    pub(crate) fn judge(&mut self, line: Line, recv_ns: u64, header: &Header, known_end: u64) -> Verdict {
+    /// Judges a packet that [`Epoch::place`] refused.
+    pub(crate) fn judge(&mut self, line: Line, recv_ns: u64, header: &Header) -> Verdict {
         if recv_ns > self.before.until_ns {
             self.before = Before::default();
             self.send_floor_ns = 0;
@@ -199,7 +211,7 @@ impl Epoch {
         } else if self.sent_before_this_count(header) {
             Verdict::Stale
         } else {
-            self.judge_position(line, header, known_end)
+            self.judge_position(line, header)
         }
     }
 
@@ -225,7 +237,7 @@ impl Epoch {
             && (header.send_ns <= self.before.send_max_ns || header.first >= self.before.low_first)
     }
 
-    fn judge_position(&self, line: Line, header: &Header, known_end: u64) -> Verdict {
+    fn judge_position(&self, line: Line, header: &Header) -> Verdict {
         if let Some(first) = self.near(header.first)
             && !self.went_back(first, header)
         {
@@ -237,7 +249,7 @@ impl Epoch {
         // Far ahead in serial arithmetic but a smaller number on the wire is a count that began again.
         if ahead > 0 && header.first > self.wire(self.next) {
             let first = self.unwrap_ahead(header.first);
-            return if first <= known_end + REACH {
+            return if first <= self.known_end + REACH {
                 Verdict::PastWindow
             } else if line_end == 0 && first.abs_diff(self.before.end) <= REACH {
                 Verdict::Stale
@@ -298,6 +310,7 @@ impl Epoch {
         self.send_max_ns = low.send_ns;
         self.session = low.session;
         self.next = if low.reset { low.first } else { low.first.min(1) };
+        self.known_end = self.next;
         self.unanchored = false;
         self.ended = false;
         self.line_end = [0; 2];

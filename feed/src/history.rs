@@ -241,7 +241,7 @@ mod tests {
     #[test]
     fn a_line_that_never_brought_anything_misses_everything_in_one_range() {
         let mut history = History::new();
-        let mut lines = [LineStats::default(); 2];
+        let mut lines = <[LineStats; 2]>::default();
         history.begin(1000);
         for first in (1000..1400).step_by(7) {
             history.mark(Line::A, first, first + 7, 1, &mut lines);
@@ -253,7 +253,7 @@ mod tests {
     #[test]
     fn the_copy_of_the_other_line_takes_back_what_was_missing() {
         let mut history = History::new();
-        let mut lines = [LineStats::default(); 2];
+        let mut lines = <[LineStats; 2]>::default();
         history.begin(1);
         history.mark(Line::A, 1, 200, 10, &mut lines);
         let marked = history.mark(Line::B, 50, 60, 25, &mut lines);
@@ -267,7 +267,7 @@ mod tests {
     #[test]
     fn ranges_that_leave_at_the_tail_are_joined_across_words_and_sweeps() {
         let mut history = History::new();
-        let mut lines = [LineStats::default(); 2];
+        let mut lines = <[LineStats; 2]>::default();
         let mut ranges = Vec::new();
         history.begin(0);
         let mut note = |line, from, to| ranges.push((line, from, to));
@@ -292,7 +292,7 @@ mod tests {
     #[test]
     fn unseen_runs_are_found_across_word_borders() {
         let mut history = History::new();
-        let mut lines = [LineStats::default(); 2];
+        let mut lines = <[LineStats; 2]>::default();
         history.begin(0);
         history.mark(Line::A, 10, 20, 1, &mut lines);
         history.mark(Line::B, 60, 140, 1, &mut lines);
@@ -306,7 +306,7 @@ mod tests {
     #[test]
     fn what_was_given_up_is_remembered_until_it_leaves() {
         let mut history = History::new();
-        let mut lines = [LineStats::default(); 2];
+        let mut lines = <[LineStats; 2]>::default();
         history.begin(0);
         history.mark_lost(100, 300);
         assert!(history.mark(Line::A, 250, 260, 1, &mut lines).lost);
@@ -320,7 +320,7 @@ mod tests {
     #[test]
     fn a_jump_past_the_whole_ring_leaves_it_clean() {
         let mut history = History::new();
-        let mut lines = [LineStats::default(); 2];
+        let mut lines = <[LineStats; 2]>::default();
         history.begin(0);
         history.mark(Line::A, 0, 100, 1, &mut lines);
         let mut ranges = Vec::new();
@@ -334,7 +334,7 @@ mod tests {
     #[test]
     fn a_lead_older_than_the_time_ring_is_not_sampled() {
         let mut history = History::new();
-        let mut lines = [LineStats::default(); 2];
+        let mut lines = <[LineStats; 2]>::default();
         history.begin(0);
         history.mark(Line::A, 0, 1, 77, &mut lines);
         history.mark(Line::A, History::TIMES, History::TIMES + 1, 88, &mut lines);

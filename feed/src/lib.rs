@@ -8,6 +8,7 @@
 //!             checks framing       first copy wins, window, gaps      messages to ticks
 //! ```
 
+mod any;
 mod channel;
 mod epoch;
 mod history;
@@ -18,6 +19,7 @@ mod protocol;
 mod stats;
 mod window;
 
+pub use any::AnyChannel;
 pub use channel::{Channel, ChannelConfig, ConfigError};
 pub use itch50::Itch50;
 pub use mdp3::{Mdp3, Statistic};

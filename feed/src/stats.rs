@@ -1,10 +1,10 @@
-//! What the arbiter counts. Plain fixed-size values owned by the channel: copying them allocates nothing,
+//! What the arbiter counts. Plain fixed-size values owned by the channel: cloning them allocates nothing,
 //! so a worker can hand a snapshot to another thread at any time. Counters only grow, `missing` excepted.
 
 use crate::{Line, Malformed, MalformedReason};
 
 /// The counts of one channel since it was made.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct ChannelStats {
     /// Per line, in [`Line::index`] order.
     pub lines: [LineStats; 2],
@@ -29,7 +29,7 @@ pub struct ChannelStats {
 ///
 /// Every packet is in exactly one of `won`, `duplicates`, `late`, `stale`, `unconfirmed`, `empty` and
 /// `malformed`; one packet that still waits for confirmation may be in none.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct LineStats {
     /// Packets that arrived.
     pub packets: u64,
@@ -94,7 +94,7 @@ const BUCKETS: usize = ((VALUE_BITS - SUB_BITS + 1) << SUB_BITS) as usize;
 ///
 /// It is not `hdrhistogram`'s, because that one lives on the heap: a worker could not copy it out without
 /// allocating.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct LeadHistogram {
     counts: [u64; BUCKETS],
     total: u64,
