@@ -93,7 +93,7 @@ fn reason_of(name: &[u8]) -> Option<GapReason> {
 
 /// Whether this tick empties every book of its channel and starts a new count.
 #[inline]
-pub(crate) fn is_channel_clear(tick: &Tick) -> bool {
+pub fn is_channel_clear(tick: &Tick) -> bool {
     tick.action == Action::Clear && tick.instrument_id == 0
 }
 

@@ -14,7 +14,7 @@ mod position;
 mod reply;
 
 pub use continuity::{Continuity, Verdict};
-pub use entry::{Content, Entry, EntryError, reason_name};
+pub use entry::{Content, Entry, EntryError, is_channel_clear, reason_name};
 pub use instrument::InstrumentRow;
-pub use position::{Position, PositionError, Positions};
+pub use position::{Position, PositionError, Positions, WriteId};
 pub use reply::{StreamEntries, StreamEntry, StreamId, entries_of_range, entries_of_read};
