@@ -1,2 +1,59 @@
-//! The `feedplane` command.
-fn main() {}
+//! The `feedplane` command: one subcommand for each thing an operator does.
+//!
+//! A subcommand is a module with `Args` and `run`. It prints what was asked for on standard output and what
+//! the operator should know besides on standard error.
+
+mod check;
+mod decode;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+const EXIT_CODES: &str = "Exit codes:\n  0  done; also when the reader of standard output went away\n  1  an error, \
+                          named on standard error\n  2  the command line was not understood";
+
+/// Exchange feeds in, one arbitrated stream of ticks out.
+#[derive(Parser)]
+#[command(name = "feedplane", version, after_help = EXIT_CODES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Decode a packet capture offline, by the code that the data plane runs.
+    Decode(decode::Args),
+    /// Work with feeds files.
+    #[command(subcommand)]
+    Feeds(FeedsCommand),
+}
+
+#[derive(Subcommand)]
+enum FeedsCommand {
+    /// Validate a feeds file and list its channels.
+    Check(check::Args),
+}
+
+fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Decode(args) => decode::run(&args),
+        Command::Feeds(FeedsCommand::Check(args)) => check::run(&args),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("feedplane: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Whether the reader of our output went away, which is its good right (`feedplane … | head`).
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error
+        .chain()
+        .filter_map(|cause| cause.downcast_ref::<std::io::Error>())
+        .any(|cause| cause.kind() == std::io::ErrorKind::BrokenPipe)
+}
