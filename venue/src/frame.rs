@@ -13,12 +13,16 @@ const ETHERTYPE_SERVICE_VLAN: u16 = 0x88a8;
 /// A customer tag inside a service tag.
 const VLAN_TAGS_MAX: usize = 2;
 const ETHERNET_BYTES: usize = 14;
-const VLAN_TAG_BYTES: usize = 4;
+/// One VLAN tag.
+pub(crate) const VLAN_TAG_BYTES: usize = 4;
 const IPV4_BYTES: usize = 20;
 const UDP_BYTES: usize = 8;
 const PROTOCOL_UDP: u8 = 17;
 /// Smallest Ethernet frame, without the check sequence that the NIC adds.
 const ETHERNET_MIN_BYTES: usize = 60;
+
+/// What a built frame has before its payload, without a VLAN tag.
+pub(crate) const HEADERS_BYTES: usize = ETHERNET_BYTES + IPV4_BYTES + UDP_BYTES;
 
 /// The largest UDP payload that IPv4 carries.
 pub const MAX_PAYLOAD_BYTES: usize = 65_535 - IPV4_BYTES - UDP_BYTES;
