@@ -4,6 +4,7 @@ use crate::{Channel, ChannelStats, Itch50, Line, Mdp3, Sink, Stamp};
 
 /// A [`Channel`] of one of the protocols. Every method is that of the channel.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "made once a channel and never moved on the hot path")]
 pub enum AnyChannel {
     /// CME MDP 3.0.
     Mdp3(Channel<Mdp3>),

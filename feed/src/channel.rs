@@ -435,8 +435,9 @@ impl<P: Protocol> Channel<P> {
                 self.history.begin(self.epoch.next);
             }
         }
+        let lone_start = self.lone_start();
         let counts = &mut self.output.stats.lines[arrived.line.index()];
-        match self.epoch.judge(arrived.line, arrived.stamp.recv_ns, &arrived.header) {
+        match self.epoch.judge(arrived.line, arrived.stamp.recv_ns, &arrived.header, lone_start) {
             Verdict::Near(first) => {
                 arrived.first = first;
                 self.take(&arrived, payload, sink);
@@ -507,8 +508,7 @@ impl<P: Protocol> Channel<P> {
         if let Some(slot) = &kept {
             low = *self.epoch.lower(&self.window.packet(slot).0.header, &low);
         }
-        let lone_start = self.epoch.unanchored && self.window.len() == 1;
-        if lone_start && !sure && low.session == self.epoch.session {
+        if self.lone_start() && !sure && low.session == self.epoch.session {
             self.forget_start(&low);
         } else if turn == Turn::Jump {
             self.flush(stamp, sink);
@@ -536,6 +536,11 @@ impl<P: Protocol> Channel<P> {
         if low.first - start > REACH {
             self.advance(low.first, stamp, sink);
         }
+    }
+
+    /// Whether the start is held, and by a single packet.
+    fn lone_start(&self) -> bool {
+        self.epoch.unanchored && self.window.len() == 1
     }
 
     /// The start was set by one packet, and two others agree on another place: the one was damaged.

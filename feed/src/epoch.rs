@@ -200,8 +200,9 @@ impl Epoch {
         self.send_max_ns = 0;
     }
 
-    /// Judges a packet that [`Epoch::place`] refused.
-    pub(crate) fn judge(&mut self, line: Line, recv_ns: u64, header: &Header) -> Verdict {
+    /// Judges a packet that [`Epoch::place`] refused. `lone_start`: a single packet has set the start, and
+    /// it is still held.
+    pub(crate) fn judge(&mut self, line: Line, recv_ns: u64, header: &Header, lone_start: bool) -> Verdict {
         if recv_ns > self.before.until_ns {
             self.before = Before::default();
             self.send_floor_ns = 0;
@@ -211,7 +212,7 @@ impl Epoch {
         } else if self.sent_before_this_count(header) {
             Verdict::Stale
         } else {
-            self.judge_position(line, header)
+            self.judge_position(line, header, lone_start)
         }
     }
 
@@ -237,7 +238,7 @@ impl Epoch {
             && (header.send_ns <= self.before.send_max_ns || header.first >= self.before.low_first)
     }
 
-    fn judge_position(&self, line: Line, header: &Header) -> Verdict {
+    fn judge_position(&self, line: Line, header: &Header, lone_start: bool) -> Verdict {
         if let Some(first) = self.near(header.first)
             && !self.went_back(first, header)
         {
@@ -257,7 +258,7 @@ impl Epoch {
                 Verdict::Turn { turn: Turn::Jump, sure: false }
             };
         }
-        let untouched = self.line_end == [0; 2];
+        let untouched = self.line_end == [0; 2] || lone_start;
         let line_back = line_end as i64 - self.next as i64 - ahead;
         let went_back = far && (untouched || line_end != 0 && (ahead > 0 || line_back > REACH as i64));
         if self.sent_later(header) || went_back {
