@@ -33,7 +33,10 @@ mod trading_day;
 use crate::{Delivery, Header, Malformed, MalformedReason, PacketKind, Protocol, Sink};
 use tick::{Action, Flags, Instrument, InstrumentKind, Price, Side, StatusAction, Tick};
 use trading_day::TradingDay;
-use wire::itch50::{Head, Message, MessageError, Price4, StockDirectory};
+use wire::itch50::{
+    AddOrder, AddOrderMpid, Head, Message, MessageError, NetOrderImbalance, OrderCancel, OrderDelete,
+    OrderExecuted, OrderReplace, Price4, StockDirectory,
+};
 use wire::moldudp64::{FrameError, Kind, Messages, Packet};
 
 /// Offset of the sequence number in a MoldUDP64 header.
@@ -65,15 +68,6 @@ impl Itch50 {
             clock: delivery.stamp.clock,
             ..Tick::EMPTY
         }
-    }
-
-    fn instrument(&self, directory: &StockDirectory) -> Instrument {
-        let locate = u32::from(directory.head.stock_locate.get());
-        let mut instrument = Instrument::new(self.publisher_id, self.channel_id, locate);
-        instrument.kind = InstrumentKind::Equity;
-        instrument.lot_size = directory.round_lot_size.get();
-        instrument.set_symbol(&directory.stock);
-        instrument
     }
 }
 
@@ -120,18 +114,7 @@ impl Protocol for Itch50 {
         }
         for _ in 0..delivery.take {
             let Some(bytes) = messages.next() else { return };
-            let read = match Message::parse(bytes) {
-                Ok(Message::StockDirectory(directory)) => {
-                    sink.instrument(&self.instrument(directory));
-                    Ok(())
-                }
-                Ok(message) => {
-                    let mut event = Event::new(message.head(), &template, &self.day, sequence, sink);
-                    event.publish(message)
-                }
-                Err(error) => Err(malformed_message(error)),
-            };
-            match read {
+            match (Event { template: &template, day: &self.day, sequence, sink }).publish(bytes) {
                 Ok(()) => self.counts[usize::from(bytes[0])] += 1,
                 Err(reason) => {
                     let offset = (messages.offset() - bytes.len()) as u32;
@@ -155,170 +138,170 @@ impl Protocol for Itch50 {
     }
 }
 
-/// One message on its way to the sink: the fields that all of its ticks share.
+/// One message on its way to the sink, and what its ticks are made from.
 struct Event<'a, S> {
-    tick: Tick,
+    template: &'a Tick,
+    day: &'a TradingDay,
+    sequence: u64,
     sink: &'a mut S,
 }
 
-impl<'a, S: Sink> Event<'a, S> {
-    #[inline]
-    fn new(head: &Head, template: &Tick, day: &TradingDay, sequence: u64, sink: &'a mut S) -> Event<'a, S> {
-        let ts_event = day.event_ns(head.timestamp.ns(), template.ts_recv);
-        let tick = Tick {
-            ts_event,
-            sequence,
-            instrument_id: u32::from(head.stock_locate.get()),
-            ts_in_delta: Tick::in_delta(template.ts_recv, ts_event),
-            ..*template
-        };
-        Event { tick, sink }
-    }
-
+impl<S: Sink> Event<'_, S> {
     /// Gives the message's ticks to the sink: all of them, or none and the reason.
+    ///
+    /// The types that make nearly all of a day are told apart here, by one jump; a match over [`Message`]
+    /// would be a second one, as hard to predict.
     #[inline]
-    fn publish(&mut self, message: Message<'_>) -> Result<(), MalformedReason> {
-        match message {
-            Message::AddOrder(add) => {
-                self.add(add.order_reference.get(), order_side(add.side)?, add.shares.get(), add.price);
+    fn publish(&mut self, bytes: &[u8]) -> Result<(), MalformedReason> {
+        match bytes.first() {
+            Some(&(AddOrder::TYPE | AddOrderMpid::TYPE)) => {
+                let add = AddOrder::read_either(bytes)?;
+                let side = order_side(add.side)?;
+                let (order, shares) = (add.order_reference.get(), add.shares.get());
+                self.add(self.tick(&add.head), order, side, shares, add.price);
             }
-            Message::AddOrderMpid(add) => {
-                self.add(add.order_reference.get(), order_side(add.side)?, add.shares.get(), add.price);
+            Some(&OrderDelete::TYPE) => {
+                let delete = OrderDelete::read(bytes)?;
+                self.last(cancel_all(self.tick(&delete.head), delete.order_reference.get()));
             }
-            Message::OrderExecuted(executed) => {
+            Some(&OrderReplace::TYPE) => {
+                let replace = OrderReplace::read(bytes)?;
+                let tick = self.tick(&replace.head);
+                self.sink.tick(&cancel_all(tick, replace.original_reference.get()));
+                let (order, shares) = (replace.new_reference.get(), replace.shares.get());
+                self.add(tick, order, Side::None, shares, replace.price);
+            }
+            Some(&OrderExecuted::TYPE) => {
+                let executed = OrderExecuted::read(bytes)?;
+                let tick = self.tick(&executed.head);
                 let (order, shares) = (executed.order_reference.get(), executed.executed_shares.get());
-                self.execution(order, shares, Price::UNDEFINED.0, true);
+                self.execution(tick, order, shares, true);
             }
-            Message::OrderExecutedWithPrice(executed) => {
-                let (order, shares) = (executed.order_reference.get(), executed.executed_shares.get());
-                self.execution(order, shares, executed.execution_price.nanos(), executed.printable != b'N');
+            Some(&OrderCancel::TYPE) => {
+                let cancel = OrderCancel::read(bytes)?;
+                self.last(Tick {
+                    order_id: cancel.order_reference.get(),
+                    size: cancel.cancelled_shares.get(),
+                    action: Action::Cancel,
+                    ..self.tick(&cancel.head)
+                });
             }
-            Message::OrderCancel(cancel) => self.last(Tick {
-                order_id: cancel.order_reference.get(),
-                size: cancel.cancelled_shares.get(),
-                action: Action::Cancel,
-                ..self.tick
-            }),
-            Message::OrderDelete(delete) => {
-                let cancel = self.cancel_all(delete.order_reference.get());
-                self.last(cancel);
-            }
-            Message::OrderReplace(replace) => {
-                let cancel = self.cancel_all(replace.original_reference.get());
-                self.sink.tick(&cancel);
-                self.add(replace.new_reference.get(), Side::None, replace.shares.get(), replace.price);
-            }
-            Message::Trade(trade) => self.trade(trade.shares.get(), trade.price),
-            Message::CrossTrade(cross) => match quantity(cross.shares.get())? {
-                0 => {}
-                shares => self.trade(shares, cross.cross_price),
-            },
-            other => return self.publish_rare(other),
+            _ => return self.publish_rare(Message::parse(bytes)?),
         }
         Ok(())
     }
 
+    /// The types of which a day has few.
     #[inline(never)]
     fn publish_rare(&mut self, message: Message<'_>) -> Result<(), MalformedReason> {
+        let tick = self.tick(message.head());
         match message {
-            Message::NetOrderImbalance(imbalance) => self.last(Tick {
-                order_id: u64::from_le_bytes([
-                    b'I',
-                    imbalance.imbalance_direction,
-                    imbalance.cross_type,
-                    imbalance.price_variation,
-                    0,
-                    0,
-                    0,
-                    0,
-                ]),
-                price: match imbalance.reference_price.nanos() {
-                    0 => Price::UNDEFINED.0,
-                    nanos => nanos,
-                },
-                size: quantity(imbalance.imbalance_shares.get())?,
-                side: order_side(imbalance.imbalance_direction).unwrap_or(Side::None),
-                ..self.tick
-            }),
+            Message::OrderExecutedWithPrice(executed) => {
+                let tick = Tick { price: executed.execution_price.nanos(), ..tick };
+                let (order, shares) = (executed.order_reference.get(), executed.executed_shares.get());
+                self.execution(tick, order, shares, executed.printable != b'N');
+            }
+            Message::Trade(trade) => self.trade(tick, trade.shares.get(), trade.price),
+            Message::CrossTrade(cross) => match quantity(cross.shares.get())? {
+                0 => {}
+                shares => self.trade(tick, shares, cross.cross_price),
+            },
+            Message::StockDirectory(directory) => self.sink.instrument(&instrument(directory, &tick)),
+            Message::NetOrderImbalance(imbalance) => self.imbalance(tick, imbalance)?,
             Message::StockTradingAction(action) => {
-                let state = match action.trading_state {
-                    b'H' => StatusAction::Halt,
-                    b'P' => StatusAction::Pause,
-                    b'Q' => StatusAction::Quoting,
-                    b'T' => StatusAction::Trading,
-                    _ => StatusAction::None,
-                };
                 let [a, b, c, d] = action.reason;
-                self.status(state, [b'H', action.trading_state, a, b, c, d, 0, 0]);
+                let state = trading_state(action.trading_state);
+                self.status(tick, state, [b'H', action.trading_state, a, b, c, d, 0, 0]);
             }
             Message::OperationalHalt(halt) => {
-                let state = match halt.action {
-                    b'H' => StatusAction::Halt,
-                    b'T' => StatusAction::Trading,
-                    _ => StatusAction::None,
-                };
-                self.status(state, [b'h', halt.action, halt.market_code, 0, 0, 0, 0, 0]);
+                let state = trading_state(halt.action);
+                self.status(tick, state, [b'h', halt.action, halt.market_code, 0, 0, 0, 0, 0]);
             }
             Message::RegSho(restriction) => {
-                self.status(StatusAction::SsrChange, [b'Y', restriction.action, 0, 0, 0, 0, 0, 0]);
+                self.status(tick, StatusAction::SsrChange, [b'Y', restriction.action, 0, 0, 0, 0, 0, 0]);
             }
             Message::SystemEvent(event) => {
-                let state = match event.event_code {
-                    b'S' => StatusAction::PreOpen,
-                    b'Q' => StatusAction::Trading,
-                    b'M' => StatusAction::PostClose,
-                    b'E' => StatusAction::Close,
-                    b'C' => StatusAction::NotAvailableForTrading,
-                    _ => StatusAction::None,
-                };
-                self.status(state, [b'S', event.event_code, 0, 0, 0, 0, 0, 0]);
+                let state = market_state(event.event_code);
+                self.status(tick, state, [b'S', event.event_code, 0, 0, 0, 0, 0, 0]);
             }
             Message::MwcbStatus(breach) => {
-                self.status(StatusAction::Halt, [b'W', breach.breached_level, 0, 0, 0, 0, 0, 0]);
+                self.status(tick, StatusAction::Halt, [b'W', breach.breached_level, 0, 0, 0, 0, 0, 0]);
             }
             _ => {}
         }
         Ok(())
     }
 
+    /// What all ticks of the message have in common.
     #[inline]
-    fn add(&mut self, order_id: u64, side: Side, size: u32, price: Price4) {
-        self.last(Tick { order_id, price: price.nanos(), size, action: Action::Add, side, ..self.tick });
-    }
-
-    #[inline]
-    fn execution(&mut self, order_id: u64, size: u32, price: i64, printable: bool) {
-        if printable {
-            self.sink.tick(&Tick { price, size, action: Action::Trade, ..self.tick });
+    fn tick(&self, head: &Head) -> Tick {
+        let ts_event = self.day.event_ns(head.timestamp.ns(), self.template.ts_recv);
+        Tick {
+            ts_event,
+            sequence: self.sequence,
+            instrument_id: u32::from(head.stock_locate.get()),
+            ts_in_delta: Tick::in_delta(self.template.ts_recv, ts_event),
+            ..*self.template
         }
-        self.sink.tick(&Tick { order_id, price, size, action: Action::Fill, ..self.tick });
-        self.last(Tick { order_id, size, action: Action::Cancel, ..self.tick });
     }
 
     #[inline]
-    fn cancel_all(&self, order_id: u64) -> Tick {
-        Tick { order_id, size: Tick::SIZE_UNDEFINED, action: Action::Cancel, ..self.tick }
+    fn add(&mut self, tick: Tick, order_id: u64, side: Side, size: u32, price: Price4) {
+        self.last(Tick { order_id, price: price.nanos(), size, action: Action::Add, side, ..tick });
     }
 
+    /// An execution at the tick's price.
     #[inline]
-    fn trade(&mut self, size: u32, price: Price4) {
-        self.last(Tick { price: price.nanos(), size, action: Action::Trade, ..self.tick });
+    fn execution(&mut self, tick: Tick, order_id: u64, size: u32, printable: bool) {
+        if printable {
+            self.sink.tick(&Tick { size, action: Action::Trade, ..tick });
+        }
+        self.sink.tick(&Tick { order_id, size, action: Action::Fill, ..tick });
+        self.last(Tick { order_id, size, price: Price::UNDEFINED.0, action: Action::Cancel, ..tick });
     }
 
-    fn status(&mut self, state: StatusAction, codes: [u8; 8]) {
+    fn trade(&mut self, tick: Tick, size: u32, price: Price4) {
+        self.last(Tick { price: price.nanos(), size, action: Action::Trade, ..tick });
+    }
+
+    fn imbalance(&mut self, tick: Tick, imbalance: &NetOrderImbalance) -> Result<(), MalformedReason> {
+        let (direction, cross) = (imbalance.imbalance_direction, imbalance.cross_type);
+        let price = match imbalance.reference_price.nanos() {
+            0 => Price::UNDEFINED.0,
+            nanos => nanos,
+        };
         self.last(Tick {
-            order_id: u64::from_le_bytes(codes),
-            size: u32::from(state.0),
-            action: Action::Status,
-            ..self.tick
+            order_id: u64::from_le_bytes([b'I', direction, cross, imbalance.price_variation, 0, 0, 0, 0]),
+            price,
+            size: quantity(imbalance.imbalance_shares.get())?,
+            side: order_side(direction).unwrap_or(Side::None),
+            ..tick
         });
+        Ok(())
+    }
+
+    fn status(&mut self, tick: Tick, state: StatusAction, codes: [u8; 8]) {
+        let (order_id, size) = (u64::from_le_bytes(codes), u32::from(state.0));
+        self.last(Tick { order_id, size, action: Action::Status, ..tick });
     }
 
     #[inline]
-    fn last(&mut self, mut tick: Tick) {
-        tick.flags |= Flags::LAST;
-        self.sink.tick(&tick);
+    fn last(&mut self, tick: Tick) {
+        self.sink.tick(&Tick { flags: tick.flags | Flags::LAST, ..tick });
     }
+}
+
+#[inline]
+fn cancel_all(tick: Tick, order_id: u64) -> Tick {
+    Tick { order_id, size: Tick::SIZE_UNDEFINED, action: Action::Cancel, ..tick }
+}
+
+fn instrument(directory: &StockDirectory, tick: &Tick) -> Instrument {
+    let mut instrument = Instrument::new(tick.publisher_id, tick.channel_id, tick.instrument_id);
+    instrument.kind = InstrumentKind::Equity;
+    instrument.lot_size = directory.round_lot_size.get();
+    instrument.set_symbol(&directory.stock);
+    instrument
 }
 
 #[inline]
@@ -327,6 +310,29 @@ fn order_side(letter: u8) -> Result<Side, MalformedReason> {
         b'B' => Ok(Side::Bid),
         b'S' => Ok(Side::Ask),
         _ => Err(MalformedReason::BadValue),
+    }
+}
+
+/// The state of a security, or of its market's service for it.
+fn trading_state(letter: u8) -> StatusAction {
+    match letter {
+        b'H' => StatusAction::Halt,
+        b'P' => StatusAction::Pause,
+        b'Q' => StatusAction::Quoting,
+        b'T' => StatusAction::Trading,
+        _ => StatusAction::None,
+    }
+}
+
+/// The state that an event of the day puts the whole market in.
+fn market_state(event_code: u8) -> StatusAction {
+    match event_code {
+        b'S' => StatusAction::PreOpen,
+        b'Q' => StatusAction::Trading,
+        b'M' => StatusAction::PostClose,
+        b'E' => StatusAction::Close,
+        b'C' => StatusAction::NotAvailableForTrading,
+        _ => StatusAction::None,
     }
 }
 
@@ -347,11 +353,13 @@ fn malformed_frame(error: FrameError) -> Malformed {
     Malformed { reason, offset }
 }
 
-#[cold]
-fn malformed_message(error: MessageError) -> MalformedReason {
-    match error {
-        MessageError::Empty => MalformedReason::BadLength,
-        MessageError::UnknownType(_) => MalformedReason::UnknownMessage,
-        MessageError::WrongSize { .. } => MalformedReason::WrongSize,
+impl From<MessageError> for MalformedReason {
+    #[cold]
+    fn from(error: MessageError) -> MalformedReason {
+        match error {
+            MessageError::Empty => MalformedReason::BadLength,
+            MessageError::UnknownType(_) => MalformedReason::UnknownMessage,
+            MessageError::WrongSize { .. } => MalformedReason::WrongSize,
+        }
     }
 }

@@ -8,6 +8,8 @@
 #[cfg(target_endian = "big")]
 compile_error!("a Tick is little-endian in memory; reading it in place on a big-endian host would be wrong");
 
+#[cfg(feature = "dbn")]
+pub mod dbn;
 mod fields;
 mod instrument;
 mod price;

@@ -343,6 +343,15 @@ fn check_packet(input: &[u8]) {
 }
 
 fn check_message(input: &[u8]) {
+    match (AddOrder::read_either(input), Message::parse(input)) {
+        (Ok(add), Ok(Message::AddOrder(same))) => assert_eq!(add, same),
+        (Ok(add), Ok(Message::AddOrderMpid(attributed))) => {
+            assert_eq!(add.as_bytes(), &attributed.as_bytes()[..AddOrder::SIZE]);
+        }
+        (Err(MessageError::UnknownType(letter)), Ok(other)) => assert_eq!(letter, other.head().message_type),
+        (Err(MessageError::UnknownType(_)), Err(_)) => {}
+        (either, parsed) => assert_eq!(either.err(), parsed.err()),
+    }
     let known = input.first().and_then(|letter| Message::TYPES.iter().find(|(known, _)| known == letter));
     match Message::parse(input) {
         Ok(message) => assert_eq!(known, Some(&(message.head().message_type, input.len()))),

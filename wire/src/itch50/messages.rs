@@ -44,6 +44,23 @@ macro_rules! messages {
                 /// Bytes on the wire.
                 pub const SIZE: usize = $size;
 
+                /// Reads a message of this type in place.
+                ///
+                /// # Errors
+                /// The bytes are of another type or length.
+                #[inline]
+                pub fn read(bytes: &[u8]) -> Result<&$name, MessageError> {
+                    match bytes.first() {
+                        Some(&$letter) => $name::ref_from_bytes(bytes).map_err(|_| MessageError::WrongSize {
+                            message_type: $letter,
+                            expected: $size,
+                            actual: bytes.len(),
+                        }),
+                        Some(&other) => Err(MessageError::UnknownType(other)),
+                        None => Err(MessageError::Empty),
+                    }
+                }
+
                 /// The head of such a message.
                 pub const fn head(stock_locate: u16, tracking_number: u16, timestamp_ns: u64) -> Head {
                     Head {
@@ -74,14 +91,7 @@ macro_rules! messages {
             pub fn parse(bytes: &'a [u8]) -> Result<Message<'a>, MessageError> {
                 let Some(&message_type) = bytes.first() else { return Err(MessageError::Empty) };
                 match message_type {
-                    $($letter => match $name::ref_from_bytes(bytes) {
-                        Ok(message) => Ok(Message::$name(message)),
-                        Err(_) => Err(MessageError::WrongSize {
-                            message_type,
-                            expected: $size,
-                            actual: bytes.len(),
-                        }),
-                    },)*
+                    $($letter => $name::read(bytes).map(Message::$name),)*
                     unknown => Err(MessageError::UnknownType(unknown)),
                 }
             }
@@ -387,5 +397,26 @@ messages! {
         lower_collar: Price4,
         /// 10 % above the near price.
         upper_collar: Price4,
+    }
+}
+
+impl AddOrder {
+    /// Reads an added order of either type, `A` or `F`, in place: the attribution stands behind what both
+    /// have.
+    ///
+    /// # Errors
+    /// The bytes are of another type or length.
+    #[inline]
+    pub fn read_either(bytes: &[u8]) -> Result<&AddOrder, MessageError> {
+        let expected = match bytes.first() {
+            Some(&AddOrder::TYPE) => AddOrder::SIZE,
+            Some(&AddOrderMpid::TYPE) => AddOrderMpid::SIZE,
+            Some(&other) => return Err(MessageError::UnknownType(other)),
+            None => return Err(MessageError::Empty),
+        };
+        match AddOrder::ref_from_prefix(bytes) {
+            Ok((add, _)) if bytes.len() == expected => Ok(add),
+            _ => Err(MessageError::WrongSize { message_type: bytes[0], expected, actual: bytes.len() }),
+        }
     }
 }
