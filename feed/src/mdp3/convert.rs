@@ -69,11 +69,22 @@ pub(super) struct Scale {
     exponent: i8,
 }
 
+/// Powers of ten from 0 to the highest that an `i64` holds.
+const POWERS: [i64; 19] = {
+    let mut powers = [1; 19];
+    let mut power = 1;
+    while power < powers.len() {
+        powers[power] = 10 * powers[power - 1];
+        power += 1;
+    }
+    powers
+};
+
 impl Scale {
     #[inline]
     pub(super) fn new(exponent: i8) -> Scale {
-        let factor = u32::try_from(i32::from(exponent) + 9).ok().and_then(|power| 10i64.checked_pow(power));
-        Scale { factor: factor.unwrap_or(0), exponent }
+        let power = usize::try_from(i32::from(exponent) + 9).ok();
+        Scale { factor: power.and_then(|power| POWERS.get(power).copied()).unwrap_or(0), exponent }
     }
 
     /// A price in 1e-9 units; undefined when there is no mantissa.
@@ -111,31 +122,34 @@ pub(super) fn depth(level: Option<i64>) -> Option<u8> {
     }
 }
 
-/// MDEntryType of a book entry: its side, and the flags that tell which of the instrument's books it is in.
-/// An empty book has no side.
+/// Book entries by MDEntryType: the side, and the flags that tell which of the instrument's books it is in.
+/// A table, because which side comes next cannot be predicted and a mispredicted jump costs more than all else.
+const BOOK_ENTRIES: [Option<(Side, Flags)>; 256] = {
+    let implied = Flags::PUBLISHER_SPECIFIC;
+    let market_best = Flags(Flags::PUBLISHER_SPECIFIC.0 | Flags::TOB.0);
+    let mut entries = [None; 256];
+    entries[b'0' as usize] = Some((Side::Bid, Flags::NONE));
+    entries[b'1' as usize] = Some((Side::Ask, Flags::NONE));
+    entries[b'E' as usize] = Some((Side::Bid, implied));
+    entries[b'F' as usize] = Some((Side::Ask, implied));
+    entries[b'x' as usize] = Some((Side::Bid, market_best));
+    entries[b'w' as usize] = Some((Side::Ask, market_best));
+    entries[b'J' as usize] = Some((Side::None, Flags::NONE));
+    entries
+};
+
+/// MDEntryType of a book entry. An empty book has no side.
 #[inline(always)]
 pub(super) fn book_side(entry_type: Option<i64>) -> Option<(Side, Flags)> {
-    Some(match entry_type? as u8 {
-        b'0' => (Side::Bid, Flags::NONE),
-        b'1' => (Side::Ask, Flags::NONE),
-        b'E' => (Side::Bid, Flags::PUBLISHER_SPECIFIC),
-        b'F' => (Side::Ask, Flags::PUBLISHER_SPECIFIC),
-        b'x' => (Side::Bid, Flags(Flags::PUBLISHER_SPECIFIC.0 | Flags::TOB.0)),
-        b'w' => (Side::Ask, Flags(Flags::PUBLISHER_SPECIFIC.0 | Flags::TOB.0)),
-        b'J' => (Side::None, Flags::NONE),
-        _ => return None,
-    })
+    BOOK_ENTRIES[usize::from(entry_type? as u8)]
 }
 
 /// MDUpdateAction or OrderUpdateAction, as far as it is about one level or order. Overlay replaces a level.
 #[inline(always)]
 pub(super) fn action(update_action: Option<i64>) -> Option<Action> {
-    Some(match update_action? {
-        0 => Action::Add,
-        1 | 5 => Action::Modify,
-        2 => Action::Cancel,
-        _ => return None,
-    })
+    const ACTIONS: [Option<Action>; 6] =
+        [Some(Action::Add), Some(Action::Modify), Some(Action::Cancel), None, None, Some(Action::Modify)];
+    *ACTIONS.get(usize::try_from(update_action?).ok()?)?
 }
 
 /// AggressorSide.

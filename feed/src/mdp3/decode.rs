@@ -10,7 +10,7 @@ use super::convert::{size, status};
 use super::event::{Event, OpenTrade, Trades};
 use crate::{Malformed, MalformedReason, Sink};
 use tick::{Action, DEPTH_NO_LEVEL, Flags, InstrumentKind, Price, Side, Tick};
-use wire::mdp3::{Block, EntryPlan, Group, Kind, Message, OrderPlan, Template};
+use wire::mdp3::{Block, EntryPlan, Group, Groups, Kind, Message, OrderPlan, Template};
 
 /// MatchEventIndicator (5799), the bits that are used.
 const LAST_TRADE: i64 = 1 << 0;
@@ -72,7 +72,7 @@ impl<S: Sink, M: FnMut(Malformed)> Decoder<'_, S, M> {
                 ends |= indicator.is_none();
             }
             Kind::OrderSnapshot => {
-                ends |= self.order_snapshot(message, template, &root) && indicator.is_none()
+                ends |= self.order_snapshot(message, template, &root) && indicator.is_none();
             }
             Kind::SecurityStatus => self.security_status(message, template, &root),
             Kind::ChannelReset => self.channel_reset(),
@@ -94,9 +94,10 @@ impl<S: Sink, M: FnMut(Malformed)> Decoder<'_, S, M> {
         message: &Message<'a>,
         template: &Template,
         mut each: impl FnMut(&mut Self, &EntryPlan, &Block<'a>) -> Option<()>,
-    ) -> Option<Group<'a>> {
+    ) -> Option<(Group<'a>, Groups<'a>)> {
         let (place, plan) = template.entries.as_ref()?;
-        let group = self.open(message, template, *place)?;
+        let mut groups = message.groups();
+        let group = self.open(&mut groups, template, *place)?;
         let mut blocks = group.blocks();
         let mut offset = blocks.offset();
         while let Some(block) = blocks.next() {
@@ -105,12 +106,12 @@ impl<S: Sink, M: FnMut(Malformed)> Decoder<'_, S, M> {
             }
             offset = blocks.offset();
         }
-        Some(group)
+        Some((group, groups))
     }
 
     #[inline(always)]
-    fn open<'a>(&mut self, message: &Message<'a>, template: &Template, place: usize) -> Option<Group<'a>> {
-        match template.open(message, place) {
+    fn open<'a>(&mut self, groups: &mut Groups<'a>, template: &Template, place: usize) -> Option<Group<'a>> {
+        match groups.open(&template.groups, place) {
             Ok(group) => Some(group),
             Err(error) => {
                 self.refuse(MalformedReason::BadLength, error.offset);
@@ -130,8 +131,13 @@ impl<S: Sink, M: FnMut(Malformed)> Decoder<'_, S, M> {
             }
             Some(())
         });
-        if let (Some(entries), Some((place, orders))) = (entries, &template.orders) {
-            self.orders(message, template, (plan, &entries), (*place, orders), scale);
+        let (Some((entries, mut groups)), Some((place, orders))) = (entries, &template.orders) else {
+            return;
+        };
+        if let Some(group) = self.open(&mut groups, template, *place)
+            && !group.is_empty()
+        {
+            self.orders((plan, &entries), (orders, &group), scale);
         }
     }
 
@@ -175,13 +181,10 @@ impl<S: Sink, M: FnMut(Malformed)> Decoder<'_, S, M> {
     /// The orders behind a book's levels: each names the entry that it belongs to, from 1.
     fn orders(
         &mut self,
-        message: &Message<'_>,
-        template: &Template,
         (plan, entries): (&EntryPlan, &Group<'_>),
-        (place, orders): (usize, &OrderPlan),
+        (orders, group): (&OrderPlan, &Group<'_>),
         scale: Scale,
     ) {
-        let Some(group) = self.open(message, template, place) else { return };
         for (index, block) in group.blocks().enumerate() {
             let order = |decoder: &Self| {
                 let reference = usize::try_from(orders.reference_id.get(&block)?).ok()?.checked_sub(1)?;
@@ -242,7 +245,7 @@ impl<S: Sink, M: FnMut(Malformed)> Decoder<'_, S, M> {
         self.trades.begin(self.tick.ts_event);
         let mut details = match &template.orders {
             None => None,
-            Some((place, orders)) => match self.open(message, template, *place) {
+            Some((place, orders)) => match self.open(&mut message.groups(), template, *place) {
                 Some(group) => Some((group, orders, 0)),
                 None => return,
             },
@@ -261,12 +264,13 @@ impl<S: Sink, M: FnMut(Malformed)> Decoder<'_, S, M> {
                 details: count,
                 aggressor_next: trade.side != Side::None,
             };
-            if open.aggressor_next && open.details > 0 {
-                if let Some((order_id, _)) = next_detail(&mut details) {
-                    trade.order_id = order_id.unwrap_or(0);
-                    open.details -= 1;
-                    open.aggressor_next = false;
-                }
+            if open.aggressor_next
+                && open.details > 0
+                && let Some((order_id, _)) = next_detail(&mut details)
+            {
+                trade.order_id = order_id.unwrap_or(0);
+                open.details -= 1;
+                open.aggressor_next = false;
             }
             decoder.push(trade);
             if details.is_some() {
@@ -402,7 +406,7 @@ impl<S: Sink, M: FnMut(Malformed)> Decoder<'_, S, M> {
         for (statistic, decimal) in limits {
             match Scale::new(decimal.exponent).price(decimal.get(root)) {
                 Some(price) if price != Price::UNDEFINED.0 => {
-                    self.push_statistic(statistic, instrument_id, price)
+                    self.push_statistic(statistic, instrument_id, price);
                 }
                 Some(_) => {}
                 None => self.refuse(MalformedReason::BadValue, message.offset()),
@@ -529,7 +533,7 @@ impl<S: Sink, M: FnMut(Malformed)> Decoder<'_, S, M> {
     /// The round lot, in whole contracts.
     fn round_lot(&mut self, message: &Message<'_>, template: &Template) -> Option<u32> {
         let (place, plan) = template.lots.as_ref()?;
-        let group = self.open(message, template, *place)?;
+        let group = self.open(&mut message.groups(), template, *place)?;
         let lot = group.blocks().find(|block| plan.lot_type.get(block) == Some(ROUND_LOT))?;
         let units = Price::from_mantissa(plan.min_lot_size.get(&lot)?, plan.min_lot_size.exponent)?;
         u32::try_from(units.0 / tick::PRICE_SCALE).ok()

@@ -6,10 +6,12 @@ use tick::{Action, Flags, Side, Tick};
 
 /// The ticks of the open event, held so that the last one of each instrument can be marked.
 ///
-/// Invariant: `held` never grows past its capacity; `open` has each instrument once.
+/// Invariant: `held[..len]` are the ticks held; `open` has each instrument once and never grows past its
+/// capacity.
 #[derive(Debug)]
 pub(super) struct Event {
-    held: Vec<Tick>,
+    held: Box<[Tick; Event::HELD_MAX]>,
+    len: usize,
     /// Instruments whose ticks of the open event have left unmarked.
     open: Vec<u32>,
     /// Instruments marked while an event is closed.
@@ -20,7 +22,8 @@ impl Clone for Event {
     /// A copy with the same capacity, which a derived one would not have.
     fn clone(&self) -> Event {
         let mut copy = Event::new();
-        copy.held.extend_from_slice(&self.held);
+        copy.held.clone_from(&self.held);
+        copy.len = self.len;
         copy.open.extend_from_slice(&self.open);
         copy
     }
@@ -35,29 +38,31 @@ impl Event {
 
     pub(super) fn new() -> Event {
         Event {
-            held: Vec::with_capacity(Event::HELD_MAX),
+            held: Box::new([Tick::EMPTY; Event::HELD_MAX]),
+            len: 0,
             open: Vec::with_capacity(Event::OPEN_MAX),
             marked: Vec::with_capacity(Event::HELD_MAX),
         }
     }
 
     pub(super) fn clear(&mut self) {
-        self.held.clear();
+        self.len = 0;
         self.open.clear();
     }
 
     /// Adds a tick to the open event.
     #[inline(always)]
     pub(super) fn push(&mut self, tick: Tick, sink: &mut impl Sink) {
-        if self.held.len() == Event::HELD_MAX {
+        if self.len >= Event::HELD_MAX {
             self.leave(sink);
         }
-        self.held.push(tick);
+        self.held[self.len] = tick;
+        self.len += 1;
     }
 
     /// Lets the held ticks go though the event goes on.
     pub(super) fn leave(&mut self, sink: &mut impl Sink) {
-        for tick in &mut self.held {
+        for tick in &mut self.held[..self.len] {
             if self.open.last() != Some(&tick.instrument_id) && !self.open.contains(&tick.instrument_id) {
                 if self.open.len() == Event::OPEN_MAX {
                     tick.flags |= Flags::LAST;
@@ -67,24 +72,24 @@ impl Event {
             }
             sink.tick(tick);
         }
-        self.held.clear();
+        self.len = 0;
     }
 
     /// Ends the event: marks the last tick of each instrument and lets all go. `closing` is what a tick
     /// carries that only ends the event for an instrument whose ticks have left before.
     #[inline]
     pub(super) fn close(&mut self, closing: &Tick, sink: &mut impl Sink) {
-        if let Some(last) = self.held.last_mut() {
+        let held = &mut self.held[..self.len];
+        if let Some((last, before)) = held.split_last_mut() {
             last.flags |= Flags::LAST;
-            let instrument_id = last.instrument_id;
-            if !self.open.is_empty() || self.held.iter().any(|tick| tick.instrument_id != instrument_id) {
+            if !self.open.is_empty() || before.iter().any(|tick| tick.instrument_id != last.instrument_id) {
                 self.mark_each();
             }
         }
-        for tick in &self.held {
+        for tick in &self.held[..self.len] {
             sink.tick(tick);
         }
-        self.held.clear();
+        self.len = 0;
         if !self.open.is_empty() {
             self.close_open(closing, sink);
         }
@@ -93,7 +98,7 @@ impl Event {
     /// Marks the last held tick of each instrument.
     fn mark_each(&mut self) {
         self.marked.clear();
-        for tick in self.held.iter_mut().rev() {
+        for tick in self.held[..self.len].iter_mut().rev() {
             if self.marked.last() != Some(&tick.instrument_id) && !self.marked.contains(&tick.instrument_id) {
                 self.marked.push(tick.instrument_id);
                 tick.flags |= Flags::LAST;

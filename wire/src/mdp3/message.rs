@@ -139,7 +139,7 @@ impl<'a> Message<'a> {
     #[inline]
     pub fn groups(&self) -> Groups<'a> {
         let at = self.at + MESSAGE_HEADER_BYTES + usize::from(self.block_length);
-        Groups { packet: self.packet, at, version: self.version }
+        Groups { packet: self.packet, at, next: 0, version: self.version }
     }
 }
 
@@ -176,38 +176,48 @@ impl<'a> Block<'a> {
 pub struct Groups<'a> {
     packet: &'a [u8],
     at: usize,
+    /// Place of the group that starts at `at`.
+    next: usize,
     version: u16,
 }
 
 impl<'a> Groups<'a> {
-    /// Opens the next group, which `def` describes, and steps over it. A group that the sender's version does
-    /// not have is empty.
+    /// Opens the group at `place` of the template's groups and stands behind it. A group that the sender's
+    /// version does not have is empty, and so is one that lies behind the cursor.
     ///
     /// # Errors
-    /// The group's dimension or its entries run past the message, or its entries have no bytes.
+    /// Its dimension or its entries, or those of a group in front of it, run past the message; or it has
+    /// entries without a byte.
     #[inline]
-    pub fn open(&mut self, def: &GroupDef) -> Result<Group<'a>, FrameError> {
-        if def.since > self.version {
-            return Ok(Group {
-                packet: self.packet,
-                at: self.at,
-                block_length: 0,
-                count: 0,
-                version: self.version,
-            });
+    pub fn open(&mut self, groups: &[GroupDef], place: usize) -> Result<Group<'a>, FrameError> {
+        let mut group =
+            Group { packet: self.packet, at: self.at, block_length: 0, count: 0, version: self.version };
+        for def in groups.get(self.next..=place).unwrap_or_default() {
+            group = self.step(def)?;
+        }
+        self.next = self.next.max(place + 1);
+        Ok(group)
+    }
+
+    #[inline(always)]
+    fn step(&mut self, def: &GroupDef) -> Result<Group<'a>, FrameError> {
+        let (packet, version) = (self.packet, self.version);
+        if def.since > version {
+            return Ok(Group { packet, at: self.at, block_length: 0, count: 0, version });
         }
         let fault = FrameError { reason: FrameReason::Length, offset: self.at };
-        let dimension = self.packet[self.at..].get(..def.dimension.bytes).ok_or(fault)?;
-        let block_length = def.dimension.block_length.read(dimension);
-        let count = def.dimension.count.read(dimension);
-        let start = self.at + def.dimension.bytes;
+        let window = packet.get(self.at - 8..self.at + def.dimension.bytes).ok_or(fault)?;
+        let dimension = Block { window, version: u16::MAX };
+        let block_length = def.dimension.block_length.read.get(&dimension).unwrap_or(0) as usize;
+        let count = def.dimension.count.read.get(&dimension).unwrap_or(0) as usize;
+        let at = self.at + def.dimension.bytes;
         // Entries without a byte would make the count a promise that costs nothing to make.
         let empty_entries = block_length == 0 && count > 0;
-        if empty_entries || block_length as u64 * count as u64 > (self.packet.len() - start) as u64 {
+        if empty_entries || block_length as u64 * count as u64 > (packet.len() - at) as u64 {
             return Err(fault);
         }
-        self.at = start + block_length * count;
-        Ok(Group { packet: self.packet, at: start, block_length, count, version: self.version })
+        self.at = at + block_length * count;
+        Ok(Group { packet, at, block_length, count, version })
     }
 }
 

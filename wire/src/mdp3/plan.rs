@@ -12,23 +12,26 @@ use super::xml::{Field, Primitive};
 pub struct Int {
     /// Bytes from the block's start to the field's end; past every block when the field is not on the wire.
     end: u32,
-    shift: u8,
-    signed: bool,
     since: u16,
-    null: Option<i64>,
-    /// The value when the field is not on the wire: a constant, or none.
-    otherwise: Option<i64>,
+    shift: u8,
+    has_null: bool,
+    /// There is a value though the field is not on the wire: a constant.
+    has_constant: bool,
+    /// The null value or the constant.
+    value: i64,
+    /// Clears the copies of the top bit above an unsigned value.
+    mask: i64,
 }
 
 impl Int {
     /// A field that no block has.
     pub const ABSENT: Int =
-        Int { end: u32::MAX, shift: 0, signed: false, since: 0, null: None, otherwise: None };
+        Int { end: u32::MAX, since: 0, shift: 0, has_null: false, has_constant: false, value: 0, mask: 0 };
 
     /// The descriptor of a schema's field; [`Int::ABSENT`] for a character array.
     pub fn new(field: &Field) -> Int {
-        if field.constant.is_some() {
-            return Int { since: field.since, otherwise: field.constant, ..Int::ABSENT };
+        if let Some(value) = field.constant {
+            return Int { since: field.since, has_constant: true, value, ..Int::ABSENT };
         }
         if field.length > 0 {
             return Int::ABSENT;
@@ -36,11 +39,12 @@ impl Int {
         let bytes = field.primitive.bytes();
         Int {
             end: (field.offset + bytes) as u32,
-            shift: (64 - 8 * bytes) as u8,
-            signed: field.primitive.is_signed(),
             since: field.since,
-            null: field.null,
-            otherwise: None,
+            shift: (64 - 8 * bytes) as u8,
+            has_null: field.null.is_some(),
+            has_constant: false,
+            value: field.null.unwrap_or(0),
+            mask: if field.primitive.is_signed() { -1 } else { (u64::MAX >> (64 - 8 * bytes)) as i64 },
         }
     }
 
@@ -48,19 +52,20 @@ impl Int {
     /// the field. An unsigned 64-bit value keeps its bits: cast it with `as u64`.
     #[inline(always)]
     pub fn get(&self, block: &Block<'_>) -> Option<i64> {
-        match block.window.get(self.end as usize..).and_then(<[u8]>::first_chunk::<8>) {
+        let end = self.end as usize;
+        match block.window.get(end..end + 8).and_then(<[u8]>::first_chunk::<8>) {
             Some(bytes) if self.since <= block.version => {
-                let raw = u64::from_le_bytes(*bytes);
-                let value = if self.signed { (raw as i64) >> self.shift } else { (raw >> self.shift) as i64 };
-                if self.null == Some(value) { None } else { Some(value) }
+                let value = (i64::from_le_bytes(*bytes) >> (self.shift & 63)) & self.mask;
+                if self.has_null && value == self.value { None } else { Some(value) }
             }
-            _ => self.otherwise,
+            _ if self.has_constant => Some(self.value),
+            _ => None,
         }
     }
 
     /// Whether the schema has the field, on the wire or as a constant.
     pub fn is_present(&self) -> bool {
-        self.end != u32::MAX || self.otherwise.is_some()
+        self.end != u32::MAX || self.has_constant
     }
 
     fn find(fields: &[Field], name: &str) -> Int {

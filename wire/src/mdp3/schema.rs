@@ -5,8 +5,7 @@
 //! moves a message to a new id needs no new code. A file that is not what it should be is refused with the
 //! element and its place, never half taken.
 
-use super::message::{FrameError, Group, Message};
-use super::plan::{EntryPlan, InstrumentPlan, LotPlan, OrderPlan, RootPlan};
+use super::plan::{EntryPlan, InstrumentPlan, Int, LotPlan, OrderPlan, RootPlan};
 use super::xml::{Field, Primitive, Types, clip, local, number, required};
 use roxmltree::{Document, Node, ParsingOptions};
 use std::fmt;
@@ -188,27 +187,16 @@ impl fmt::Display for SchemaError {
 impl std::error::Error for SchemaError {}
 
 /// An unsigned number in a group dimension.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct DimensionField {
     pub(super) offset: usize,
     pub(super) bytes: usize,
-}
-
-impl DimensionField {
-    /// Reads it from a dimension whose length was checked; at most four bytes.
-    #[inline]
-    pub(super) fn read(self, dimension: &[u8]) -> usize {
-        let at = &dimension[self.offset..];
-        match self.bytes {
-            1 => usize::from(at[0]),
-            2 => usize::from(u16::from_le_bytes([at[0], at[1]])),
-            _ => u32::from_le_bytes([at[0], at[1], at[2], at[3]]) as usize,
-        }
-    }
+    /// How to read it, the dimension taken as a block.
+    pub(super) read: Int,
 }
 
 /// The header of a repeating group.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Dimension {
     pub(super) block_length: DimensionField,
     pub(super) count: DimensionField,
@@ -421,19 +409,6 @@ impl Template {
         }
     }
 
-    /// Opens the group at this place of [`Template::groups`] in a message of this template.
-    ///
-    /// # Errors
-    /// It, or a group in front of it, runs past the message.
-    #[inline]
-    pub fn open<'a>(&self, message: &Message<'a>, place: usize) -> Result<Group<'a>, FrameError> {
-        let mut groups = message.groups();
-        for before in &self.groups[..place] {
-            groups.open(before)?;
-        }
-        groups.open(&self.groups[place])
-    }
-
     /// What a message of this kind cannot be read without.
     fn lacks(&self) -> Option<&'static str> {
         let per_entry = matches!(
@@ -513,7 +488,11 @@ impl GroupDef {
         let part = |name: &str| {
             let found = parts.iter().find(|part| &*part.name == name && part.constant.is_none())?;
             let counts = matches!(found.primitive, Primitive::UInt8 | Primitive::UInt16 | Primitive::UInt32);
-            counts.then_some(DimensionField { offset: found.offset, bytes: found.primitive.bytes() })
+            counts.then(|| DimensionField {
+                offset: found.offset,
+                bytes: found.bytes(),
+                read: Int::new(found),
+            })
         };
         let (Some(block_length), Some(count)) = (part("blockLength"), part("numInGroup")) else {
             return Err(SchemaError::at(node, SchemaProblem::Shape("the group's dimension type")));
