@@ -50,7 +50,12 @@ fn every_row_has_a_figure(tables: &[Value]) {
 
 #[test]
 fn the_tables_of_the_pure_core_have_a_figure_in_every_row() {
-    let tables = run(&["c"]);
-    assert_eq!(tables.len(), 1);
+    let tables = run(&["b", "c"]);
+    assert_eq!(tables.len(), 2);
     every_row_has_a_figure(&tables);
+}
+
+#[test]
+fn the_table_of_redis_has_a_figure_in_every_row() {
+    every_row_has_a_figure(&run(&["d"]));
 }

@@ -2,6 +2,7 @@
 
 mod arbiter;
 mod decode;
+mod redis;
 
 use crate::harness::{Effort, Table};
 use anyhow::Result;
@@ -20,4 +21,5 @@ pub struct Entry {
 pub const ALL: &[Entry] = &[
     Entry { id: 'b', about: "arbiter, per packet", run: arbiter::table },
     Entry { id: 'c', about: "decoders, per message", run: decode::table },
+    Entry { id: 'd', about: "ticks a second into one Redis", run: redis::table },
 ];
