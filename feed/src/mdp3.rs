@@ -71,6 +71,11 @@ impl Mdp3 {
         Mdp3 { publisher_id, channel_id, schema, event: Event::new(), trades: Trades::new(), counts, names }
     }
 
+    /// The templates that it decodes by.
+    pub fn schema(&self) -> &Schema {
+        &self.schema
+    }
+
     fn first_tick(&self, delivery: &Delivery<'_>) -> Tick {
         Tick {
             ts_recv: delivery.stamp.recv_ns,

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, bail};
 use bus::config::{Feed, FeedProtocol, FeedsDocument};
-use feed::{Channel, ChannelConfig, ChannelStats, Itch50, Line, Mdp3, Protocol, Sink, Stamp};
+use feed::{AnyChannel, Channel, ChannelConfig, Itch50, Line, Mdp3, Protocol};
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::{Path, PathBuf};
@@ -12,56 +12,13 @@ use wire::mdp3::Schema;
 /// Largest payload taken, bytes: a jumbo frame's. Larger datagrams are fragmented and not read anyway.
 const PAYLOAD_BYTES_MAX: usize = 9_216;
 
-/// A channel of any protocol.
-pub(super) enum AnyChannel {
-    Mdp3(Box<Channel<Mdp3>>),
-    Itch50(Box<Channel<Itch50>>),
-}
-
-impl AnyChannel {
-    pub(super) fn on_packet(&mut self, line: Line, stamp: Stamp, payload: &[u8], sink: &mut impl Sink) {
-        match self {
-            AnyChannel::Mdp3(channel) => channel.on_packet(line, stamp, payload, sink),
-            AnyChannel::Itch50(channel) => channel.on_packet(line, stamp, payload, sink),
-        }
-    }
-
-    pub(super) fn on_time(&mut self, now_ns: u64, sink: &mut impl Sink) {
-        match self {
-            AnyChannel::Mdp3(channel) => channel.on_time(now_ns, sink),
-            AnyChannel::Itch50(channel) => channel.on_time(now_ns, sink),
-        }
-    }
-
-    pub(super) fn finish(&mut self, sink: &mut impl Sink) {
-        match self {
-            AnyChannel::Mdp3(channel) => channel.finish(sink),
-            AnyChannel::Itch50(channel) => channel.finish(sink),
-        }
-    }
-
-    pub(super) fn stats(&self) -> &ChannelStats {
-        match self {
-            AnyChannel::Mdp3(channel) => channel.stats(),
-            AnyChannel::Itch50(channel) => channel.stats(),
-        }
-    }
-
-    pub(super) fn message_counts(&self, visit: &mut dyn FnMut(&str, u64)) {
-        match self {
-            AnyChannel::Mdp3(channel) => channel.message_counts(visit),
-            AnyChannel::Itch50(channel) => channel.message_counts(visit),
-        }
-    }
-
-    /// The first sequence number of a packet, as on the wire; `None` when it names or covers none.
-    pub(super) fn first_of(&self, payload: &[u8]) -> Option<u64> {
-        let header = match self {
-            AnyChannel::Mdp3(channel) => channel.protocol().header(payload),
-            AnyChannel::Itch50(channel) => channel.protocol().header(payload),
-        };
-        header.ok().filter(|header| header.count > 0).map(|header| header.first)
-    }
+/// The first sequence number of a packet, as on the wire; `None` when it names or covers none.
+pub(super) fn first_of(channel: &AnyChannel, payload: &[u8]) -> Option<u64> {
+    let header = match channel {
+        AnyChannel::Mdp3(channel) => channel.protocol().header(payload),
+        AnyChannel::Itch50(channel) => channel.protocol().header(payload),
+    };
+    header.ok().filter(|header| header.count > 0).map(|header| header.first)
 }
 
 /// Makes the channels of a document, in its order. `schema` replaces the template files that it names. Each
@@ -91,11 +48,11 @@ pub(super) fn channels_from(document: &FeedsDocument, schema: Option<&Path>) -> 
                         }
                     };
                     let protocol = Mdp3::new(feed.publisher_id, feed.channel_id, schema);
-                    Ok(AnyChannel::Mdp3(Box::new(Channel::new(config, protocol).with_context(named)?)))
+                    Ok(AnyChannel::Mdp3(Channel::new(config, protocol).with_context(named)?))
                 }
                 FeedProtocol::Itch50 => {
                     let protocol = Itch50::new(feed.publisher_id, feed.channel_id);
-                    Ok(AnyChannel::Itch50(Box::new(Channel::new(config, protocol).with_context(named)?)))
+                    Ok(AnyChannel::Itch50(Channel::new(config, protocol).with_context(named)?))
                 }
             }
         })

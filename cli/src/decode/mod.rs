@@ -10,6 +10,7 @@ mod guess;
 mod input;
 mod outputs;
 mod progress;
+mod reorder;
 mod replay;
 mod report;
 mod rows;
@@ -19,6 +20,7 @@ use bus::config::{FeedProtocol, FeedsDocument};
 use guess::Guess;
 use input::{Damage, FrameCounts, Input};
 use outputs::Outputs;
+use reorder::Reorder;
 use replay::Replay;
 use report::{CaptureReport, Report};
 use rows::RowFormat;
@@ -34,7 +36,10 @@ The report, for each channel (with --json the keys of one object in `channels`):
               first packet on (with `first_sequence` in the feeds file: from there on)
   gaps        sequence numbers that no line brought, declared lost
   resets      times the sender started over
-  heartbeats  heartbeat packets, over both lines
+  heartbeats  MDP 3.0: after arbitration, as each has a sequence number; MoldUDP64: packets on both lines
+  late        packets wholly behind the channel, of which something had been declared lost
+  stale       packets left over from a session or count that is over
+  unconfirmed packets far off the sequence that no second packet confirmed
   malformed   packets and messages that were refused
   messages    messages delivered after arbitration, by type or template id
   ticks       ticks made of them (rows also hold the declared gaps and the clears of a restart)
@@ -68,7 +73,8 @@ pub(crate) struct Args {
     /// Print every tick on standard output, one a line; the report goes to standard error.
     #[arg(long, value_name = "FORMAT", num_args = 0..=1, require_equals = true, default_missing_value = "csv")]
     ticks: Option<RowFormat>,
-    /// Write the ticks as a DBN file (Databento's binary encoding).
+    /// Write the ticks as a DBN file (Databento's binary encoding) of the schema mbo, which has no record for
+    /// declared gaps and status changes.
     #[arg(long, value_name = "FILE")]
     dbn: Option<PathBuf>,
 }
@@ -82,7 +88,19 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let mut input = open(&args.file, "decoding")?;
     let outputs = Outputs::open(args.ticks, args.dbn.as_deref())?;
     let mut replay = Replay::new(&document, channels, outputs);
-    input.for_each(|ts_ns, datagram| replay.take(ts_ns, datagram));
+    let mut reorder = Reorder::default();
+    input.for_each(|ts_ns, datagram| {
+        reorder.push(ts_ns, datagram);
+        while let Some(due) = reorder.pop_due() {
+            if !replay.take(due) {
+                return false;
+            }
+        }
+        true
+    });
+    while let Some(held) = reorder.pop() {
+        replay.take(held);
+    }
     let counts = input.counts();
     let damage = input.damage();
     let (channels, unmatched) = replay.finish()?;

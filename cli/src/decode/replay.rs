@@ -4,14 +4,15 @@
 //! Before each packet its channel is told that time; all channels are told it whenever it has moved on by
 //! [`SWEEP_NS`], so that a gap on a quiet channel is declared as close to its time as the data plane would.
 
-use super::feeds::{AnyChannel, Routes};
+use super::feeds::{Routes, first_of};
 use super::outputs::Outputs;
+use super::reorder::Held;
 use super::report::{ChannelReport, Gap, PerLine, Sequences};
 use bus::config::FeedsDocument;
-use feed::{Line, LineStats, MalformedReason, Sink, Stamp};
+use feed::{AnyChannel, Line, LineStats, MalformedReason, Sink, Stamp};
 use std::collections::BTreeMap;
 use tick::{Action, Clock, ClockSource, Instrument, Source, Tick};
-use venue::frame::Datagram;
+use wire::mdp3::Kind;
 
 /// Capture time between two looks at all channels, ns. The shortest sensible gap time is some 100 µs.
 const SWEEP_NS: u64 = 50_000;
@@ -82,7 +83,8 @@ impl<'a> Replay<'a> {
     }
 
     /// Takes one datagram; false when there is no use in going on.
-    pub(super) fn take(&mut self, ts_ns: u64, datagram: &Datagram<'_>) -> bool {
+    pub(super) fn take(&mut self, datagram: &Held) -> bool {
+        let ts_ns = datagram.ts_ns;
         self.now_ns = self.now_ns.max(ts_ns);
         if self.now_ns - self.swept_ns >= SWEEP_NS {
             self.swept_ns = self.now_ns;
@@ -95,9 +97,9 @@ impl<'a> Replay<'a> {
                 let stamp = Stamp { recv_ns: ts_ns, clock: CLOCK };
                 self.with(at, |channel, now_ns, sink| {
                     channel.on_time(now_ns, sink);
-                    channel.on_packet(line, stamp, datagram.payload, sink);
+                    channel.on_packet(line, stamp, &datagram.payload, sink);
                 });
-                self.channels[at].note_joined(line, datagram.payload);
+                self.channels[at].note_joined(line, &datagram.payload);
             }
             None => self.unmatched += 1,
         }
@@ -130,8 +132,26 @@ impl Replayed {
             let LineStats { won, duplicates, late, .. } = self.channel.stats().line(line);
             if won + duplicates + late > 0 {
                 let count = self.seen.count;
-                *joined = self.channel.first_of(payload).map(|first| Joined { count, first });
+                *joined = first_of(&self.channel, payload).map(|first| Joined { count, first });
             }
+        }
+    }
+
+    /// Heartbeats: of MDP 3.0, where each has a sequence number of its own, after arbitration like all other
+    /// messages; of MoldUDP64, where they are no part of the stream, those of both lines.
+    fn heartbeats(&self) -> u64 {
+        match &self.channel {
+            AnyChannel::Mdp3(channel) => {
+                let templates = channel.protocol().schema().templates().iter();
+                let heartbeats = templates.filter(|template| template.kind == Kind::Heartbeat);
+                let names: Vec<String> = heartbeats.map(|template| template.id.to_string()).collect();
+                let mut total = 0;
+                channel.message_counts(&mut |name, count| {
+                    total += if names.iter().any(|heartbeat| heartbeat == name) { count } else { 0 };
+                });
+                total
+            }
+            AnyChannel::Itch50(channel) => channel.stats().lines.iter().map(|line| line.heartbeats).sum(),
         }
     }
 
@@ -167,7 +187,10 @@ impl Replayed {
             },
             gaps: self.seen.gaps.clone(),
             resets: stats.resets,
-            heartbeats: a.heartbeats + b.heartbeats,
+            heartbeats: self.heartbeats(),
+            late: a.late + b.late,
+            stale: a.stale + b.stale,
+            unconfirmed: a.unconfirmed + b.unconfirmed,
             malformed: malformed_reasons.values().sum(),
             malformed_reasons,
             messages,
@@ -215,9 +238,7 @@ impl Sink for Observer<'_> {
         self.outputs.write(self.name, tick);
     }
 
-    fn instrument(&mut self, instrument: &Instrument) {
-        let _ = instrument;
-    }
+    fn instrument(&mut self, _: &Instrument) {}
 
     fn missing(&mut self, line: Line, from: u64, to: u64) {
         self.seen.missing[line.index()].push(Missing { count: self.seen.count, from, to });

@@ -60,6 +60,9 @@ pub(super) struct ChannelReport {
     pub(super) gaps: Vec<Gap>,
     pub(super) resets: u64,
     pub(super) heartbeats: u64,
+    pub(super) late: u64,
+    pub(super) stale: u64,
+    pub(super) unconfirmed: u64,
     pub(super) malformed: u64,
     pub(super) malformed_reasons: BTreeMap<String, u64>,
     pub(super) messages: BTreeMap<String, u64>,
@@ -164,6 +167,9 @@ impl ChannelReport {
         line("missing on B", ranges(self.missing.b.0.iter().map(|range| (*range.start(), *range.end()))));
         line("gaps", ranges(self.gaps.iter().map(|gap| (gap.from, gap.to))));
         line("malformed", pairs(&self.malformed_reasons));
+        for (name, count) in [("late", self.late), ("stale", self.stale), ("unconfirmed", self.unconfirmed)] {
+            line(name, if count > 0 { format!("{count} packets, not delivered") } else { String::new() });
+        }
         text
     }
 }
@@ -198,6 +204,9 @@ mod tests {
                 gaps: vec![Gap { from: 11, to: 12 }],
                 resets: 0,
                 heartbeats: 1,
+                late: 3,
+                stale: 0,
+                unconfirmed: 0,
                 malformed: 2,
                 malformed_reasons: [("unknown message type or template".to_owned(), 2)].into(),
                 messages: [("32".to_owned(), 6), ("12".to_owned(), 1)].into(),
@@ -233,6 +242,7 @@ mod tests {
         assert_eq!(table[0].len(), table[1].len(), "{text}");
         assert!(text.contains("missing on B      3–4, 9\n"), "{text}");
         assert!(text.contains("gaps              11–12\n"), "{text}");
+        assert!(text.contains("late              3 packets, not delivered\n"), "{text}");
         assert!(text.starts_with("12 records, 2 of no feed\n"), "{text}");
     }
 
