@@ -2,4 +2,7 @@
 
 pub mod arrival;
 pub mod clock;
+pub mod membership;
 pub mod socket;
+#[cfg(feature = "xdp")]
+pub mod xdp;
