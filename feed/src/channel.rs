@@ -529,8 +529,8 @@ impl<P: Protocol> Channel<P> {
         self.history.flush(&mut |line, from, to| sink.missing(line, from, to));
         let start = self.epoch.restart(low, stamp.recv_ns);
         self.history.begin(start);
-        // A channel reset clears the books itself when it is delivered.
-        if !low.reset {
+        // A channel reset clears the books itself when it is delivered, which is at once if it is first.
+        if !(low.reset && low.first == start) {
             self.output.clear(start, stamp, sink);
         }
         if low.first - start > REACH {

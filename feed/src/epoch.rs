@@ -248,7 +248,7 @@ impl Epoch {
         let far = ahead.unsigned_abs() > REACH;
         let line_end = self.line_end[line.index()];
         // Far ahead in serial arithmetic but a smaller number on the wire is a count that began again.
-        if ahead > 0 && header.first > self.wire(self.next) {
+        if far && ahead > 0 && header.first > self.wire(self.next) {
             let first = self.unwrap_ahead(header.first);
             return if first <= self.known_end + REACH {
                 Verdict::PastWindow
@@ -293,7 +293,7 @@ impl Epoch {
 
     /// Begins a new count of which `low` is the lowest packet known, and returns its first number.
     ///
-    /// A count begins at 1, wherever it is first heard; only a channel reset says itself where it begins.
+    /// A count begins at 1 (or 0), wherever it is first heard.
     pub(crate) fn restart(&mut self, low: &Header, recv_ns: u64) -> u64 {
         let same_session = self.session == low.session;
         if !same_session {
@@ -310,7 +310,7 @@ impl Epoch {
         self.send_floor_ns = self.before.low_send_ns;
         self.send_max_ns = low.send_ns;
         self.session = low.session;
-        self.next = if low.reset { low.first } else { low.first.min(1) };
+        self.next = low.first.min(1);
         self.known_end = self.next;
         self.unanchored = false;
         self.ended = false;

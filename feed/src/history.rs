@@ -194,6 +194,9 @@ impl History {
         }
         let times = &mut self.first_ns[(at % History::TIMES) as usize..][..length as usize];
         let bits = first_copies >> (at % WORD);
+        if bits.count_ones() as usize == times.len() {
+            return times.fill(recv_ns);
+        }
         for (offset, time) in times.iter_mut().enumerate() {
             if bits >> offset & 1 != 0 {
                 *time = recv_ns;
