@@ -10,11 +10,12 @@ mod support;
 mod reference;
 mod session;
 
-use feed::{Channel, ChannelConfig, Line, Protocol};
+use feed::{Channel, ChannelConfig, ChannelStats, Line, LineStats, Protocol};
 use reference::{Counts, Reference};
 use session::{Kind, Packet, Session};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use support::{Kept, Mdp, Mold, Out, at, identity};
 
@@ -30,6 +31,7 @@ fn what_comes_out_is_what_the_reference_says_and_what_the_lines_brought() {
     }
     let seeds = number("FEEDPLANE_SEEDS").unwrap_or(SEEDS);
     let next = AtomicU64::new(0);
+    let totals = Mutex::new([0; 8]);
     let threads = std::thread::available_parallelism().map_or(2, usize::from);
     std::thread::scope(|scope| {
         for _ in 0..threads {
@@ -39,25 +41,41 @@ fn what_comes_out_is_what_the_reference_says_and_what_the_lines_brought() {
                     if from >= seeds {
                         return;
                     }
-                    run_named(from..seeds.min(from + 64));
+                    run_named(from..seeds.min(from + 64), &totals);
                 }
             });
         }
     });
-}
-
-/// Says which seed failed, so that it can be run again alone.
-fn run_named(seeds: Range<u64>) {
-    for seed in seeds {
-        let failed = std::panic::catch_unwind(|| run(seed)).is_err();
-        assert!(
-            !failed,
-            "seed {seed} failed: FEEDPLANE_SEED={seed} cargo test -p feedplane-feed --test model"
-        );
+    let totals = totals.into_inner().unwrap();
+    println!("won, duplicates, late, stale, unconfirmed, ends of session, gaps, resets: {totals:?}");
+    if seeds >= 1000 {
+        assert!(totals.iter().all(|&total| total > 0), "a rule was never exercised: {totals:?}");
     }
 }
 
-fn run(seed: u64) {
+/// Says which seed failed, so that it can be run again alone.
+fn run_named(seeds: Range<u64>, totals: &Mutex<[u64; 8]>) {
+    for seed in seeds {
+        let Ok(stats) = std::panic::catch_unwind(|| run(seed)) else {
+            panic!("seed {seed} failed: FEEDPLANE_SEED={seed} cargo test -p feedplane-feed --test model");
+        };
+        let both = |count: fn(&LineStats) -> u64| stats.lines.iter().map(count).sum::<u64>();
+        let counts = [
+            both(|line| line.won),
+            both(|line| line.duplicates),
+            both(|line| line.late),
+            both(|line| line.stale),
+            both(|line| line.unconfirmed),
+            both(|line| line.ends_of_session),
+            stats.gaps,
+            stats.resets,
+        ];
+        let mut totals = totals.lock().unwrap();
+        totals.iter_mut().zip(counts).for_each(|(total, count)| *total += count);
+    }
+}
+
+fn run(seed: u64) -> ChannelStats {
     let session = Session::new(seed);
     match session.kind {
         Kind::Mold => compare(&session, Mold::default()),
@@ -65,7 +83,7 @@ fn run(seed: u64) {
     }
 }
 
-fn compare<P: Protocol>(session: &Session, protocol: P) {
+fn compare<P: Protocol>(session: &Session, protocol: P) -> ChannelStats {
     let config = ChannelConfig {
         window_packets: session.window_packets,
         payload_bytes_max: 128,
@@ -99,6 +117,7 @@ fn compare<P: Protocol>(session: &Session, protocol: P) {
     assert_eq!(kept.out, reference.out);
     compare_counts(&channel, &reference, &kept);
     check_against_truth(session, &kept.out);
+    channel.stats().clone()
 }
 
 /// The count of the last message in `out`, from 0.
@@ -146,7 +165,7 @@ fn compare_counts<P: Protocol>(channel: &Channel<P>, reference: &Reference, kept
 /// or declared, once and in order; nothing is published that no line brought; and where window and time are
 /// ample, nothing is declared that a line brought in time.
 fn check_against_truth(session: &Session, out: &[Out]) {
-    let mut position: Option<u64> = None;
+    let mut position = session.next_sequence;
     let mut epoch = session.packets.first().map_or(0, |packet| packet.epoch);
     let mut published: BTreeMap<usize, BTreeSet<u64>> = BTreeMap::new();
     let mut declared: BTreeMap<usize, BTreeSet<u64>> = BTreeMap::new();
@@ -177,6 +196,9 @@ fn check_against_truth(session: &Session, out: &[Out]) {
         let of_epoch = || session.packets.iter().filter(move |packet| packet.epoch == epoch);
         let brought: BTreeSet<u64> = of_epoch().flat_map(|packet| packet.first..packet.end()).collect();
         assert!(published.is_subset(&brought));
+        let known_end = of_epoch().map(Packet::end).max();
+        let declared_end = declared.get(&epoch).and_then(|declared| declared.last()).map(|last| last + 1);
+        assert!(declared_end <= known_end, "declared up to {declared_end:?} of {known_end:?}");
         if session.ample {
             let declared = declared.get(&epoch).cloned().unwrap_or_default();
             check_ample(session, epoch, &brought, published, &declared);
