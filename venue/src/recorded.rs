@@ -15,7 +15,8 @@ const RESTART_AFTER: u64 = 64;
 pub struct Recorded {
     capture: Capture,
     channels: Vec<Channel>,
-    lines: HashMap<SocketAddrV4, Place>,
+    /// Places by destination; more than one where senders are told apart.
+    lines: HashMap<SocketAddrV4, Vec<Place>>,
     /// Sessions by channel, in the order in which they began: a session's index is its run.
     sessions: Vec<Vec<[u8; 10]>>,
     begin_ns: Option<u64>,
@@ -47,13 +48,13 @@ impl Recorded {
     /// Plays of `capture` what is sent to the lines of these channels. A line's source address is taken from
     /// its first packet; one that is given here and is not 0.0.0.0 is a filter.
     pub fn new(capture: Capture, channels: Vec<Channel>) -> Recorded {
-        let mut lines = HashMap::new();
+        let mut lines: HashMap<_, Vec<Place>> = HashMap::new();
         for (index, channel) in channels.iter().enumerate() {
             for line in Line::BOTH {
                 let Some(LineAddress { destination, source }) = channel.lines[line.index()] else { continue };
                 let only_from = (!source.ip().is_unspecified()).then_some(*source.ip());
                 let place = Place { channel: index, line, only_from, seen: false, next_sequence: 0, run: 0 };
-                lines.insert(destination, place);
+                lines.entry(destination).or_default().push(place);
             }
         }
         let sessions = vec![Vec::new(); channels.len()];
@@ -88,7 +89,8 @@ impl Source for Recorded {
                 continue;
             };
             let wanted = |place: &&mut Place| place.only_from.is_none_or(|ip| ip == *datagram.source.ip());
-            let Some(place) = self.lines.get_mut(&datagram.destination).filter(wanted) else {
+            let places = self.lines.get_mut(&datagram.destination);
+            let Some(place) = places.and_then(|places| places.iter_mut().find(wanted)) else {
                 self.passed_over += 1;
                 continue;
             };

@@ -137,7 +137,7 @@ fn the_account_is_exactly_what_went_out_and_what_did_not() {
                 jitter_ns: u64::from(burst) * 11,
                 corrupt: chance(corrupt),
                 truncate: chance(truncate),
-                silence: Vec::from([20_000..20_000 + u64::from(burst) * 50]),
+                silence: std::iter::once(20_000..20_000 + u64::from(burst) * 50).collect(),
             };
             let count = 1 + u32::from(count % 4);
             let (lines, report) =

@@ -1,5 +1,6 @@
 //! The market spoken as ITCH 5.0 in MoldUDP64 packets.
 
+use super::Speaker;
 use super::market::{Market, MarketEvent, Match, MatchKind, Side};
 use crate::session::Packet;
 use rand_chacha::ChaCha8Rng;
@@ -45,59 +46,15 @@ impl ItchFeed {
             market: Market::new(symbols, random),
             session: alpha(&format!("FP{:08X}", seed as u32)),
             stocks: (0..symbols).map(stock).collect(),
-            first_locate: 1u16.wrapping_add(channel.wrapping_mul(symbols)),
+            first_locate: 1 + channel * symbols,
             sequence: 1,
             opening_sent: 0,
             last_ns: 0,
         }
     }
 
-    /// How many opening and closing messages there are.
-    pub(super) fn fixed_messages(&self) -> u64 {
-        self.opening_messages() + CLOSING_EVENTS.len() as u64
-    }
-
     fn opening_messages(&self) -> u64 {
         OPENING_EVENTS.len() as u64 + MESSAGES_PER_SYMBOL * self.stocks.len() as u64
-    }
-
-    /// The next packet of the opening; true when it is the last.
-    pub(super) fn open(&mut self, packet: &mut Packet) -> bool {
-        let (begin, all) = (self.opening_sent, self.opening_messages());
-        let end = all.min(begin + u64::from(PACKET_MESSAGES_MAX));
-        self.write(packet, (end - begin) as u32, |feed, at, writer, ns| {
-            feed.write_opening(writer, begin + at, all, ns);
-        });
-        self.opening_sent = end;
-        end == all
-    }
-
-    /// At most `wanted` messages of trading, fewer when the packet is full; gives back how many.
-    pub(super) fn trade(&mut self, packet: &mut Packet, wanted: u32) -> u32 {
-        let count = wanted.min(PACKET_MESSAGES_MAX);
-        self.write(packet, count, |feed, _, writer, ns| {
-            let event = feed.market.step();
-            feed.write_event(writer, event, ns);
-        });
-        count
-    }
-
-    pub(super) fn close(&mut self, packet: &mut Packet) {
-        self.write(packet, CLOSING_EVENTS.len() as u32, |_, at, writer, ns| {
-            push(writer, &system_event(CLOSING_EVENTS[at as usize], ns));
-        });
-    }
-
-    pub(super) fn heartbeat(&mut self, packet: &mut Packet) {
-        self.write(packet, 0, |_, _, _, _| {});
-    }
-
-    /// A packet that says the session is over.
-    pub(super) fn closed(&mut self, packet: &mut Packet) {
-        self.heartbeat(packet);
-        let writer = PacketWriter::new(&mut packet.payload, self.session, self.sequence);
-        let bytes = writer.expect("a heartbeat has room for a header").end_of_session().len();
-        packet.payload.truncate(bytes);
     }
 
     /// Fills the packet with `count` messages, whose times lead from the last packet's to this one's.
@@ -127,7 +84,7 @@ impl ItchFeed {
     }
 
     fn locate(&self, symbol: u16) -> u16 {
-        self.first_locate.wrapping_add(symbol)
+        self.first_locate + symbol
     }
 
     /// Opening message `at` of `all`: start of messages, what is listed, then the hours begin.
@@ -235,6 +192,46 @@ impl ItchFeed {
                 push(writer, &itch::BrokenTrade { head, match_number });
             }
         }
+    }
+}
+
+impl Speaker for ItchFeed {
+    fn fixed_messages(&self) -> u64 {
+        self.opening_messages() + CLOSING_EVENTS.len() as u64
+    }
+
+    fn open(&mut self, packet: &mut Packet) -> bool {
+        let (begin, all) = (self.opening_sent, self.opening_messages());
+        let end = all.min(begin + u64::from(PACKET_MESSAGES_MAX));
+        self.write(packet, (end - begin) as u32, |feed, at, writer, ns| {
+            feed.write_opening(writer, begin + at, all, ns);
+        });
+        self.opening_sent = end;
+        end == all
+    }
+
+    fn trade(&mut self, packet: &mut Packet, wanted: u32) {
+        self.write(packet, wanted.min(PACKET_MESSAGES_MAX), |feed, _, writer, ns| {
+            let event = feed.market.step();
+            feed.write_event(writer, event, ns);
+        });
+    }
+
+    fn close(&mut self, packet: &mut Packet) {
+        self.write(packet, CLOSING_EVENTS.len() as u32, |_, at, writer, ns| {
+            push(writer, &system_event(CLOSING_EVENTS[at as usize], ns));
+        });
+    }
+
+    fn heartbeat(&mut self, packet: &mut Packet) {
+        self.write(packet, 0, |_, _, _, _| {});
+    }
+
+    fn closed(&mut self, packet: &mut Packet) {
+        self.heartbeat(packet);
+        let writer = PacketWriter::new(&mut packet.payload, self.session, self.sequence);
+        let bytes = writer.expect("a heartbeat has room for a header").end_of_session().len();
+        packet.payload.truncate(bytes);
     }
 }
 

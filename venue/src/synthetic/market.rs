@@ -1,15 +1,18 @@
 //! A market of limit orders: what is added, reduced, executed, replaced and removed, and in what mix.
 //!
 //! Invariants: every order that is named exists and has the shares that are taken; numbers are never used
-//! twice; of one symbol, every bid is below every ask; only an order at the best price is executed.
+//! twice; of one symbol, every bid is below every ask; only an order at the best price is executed. What each
+//! step did to the price levels is kept in [`Market::changes`], for protocols that speak by price.
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::Rng;
 
 /// Price levels around a symbol's first price, one tick apart.
-const LEVELS: usize = 96;
+const LEVELS: usize = 128;
 /// Deepest that an order is placed, levels from the middle.
-const DEPTH_MAX: u32 = 12;
+const DEPTH_MAX: u32 = 24;
+/// Price levels that a book by price shows. Orders beyond are only in a book by order.
+pub(super) const BOOK_DEPTH: u8 = 10;
 /// Orders that rest on a symbol, on average.
 const ORDERS_PER_SYMBOL: usize = 40;
 /// Orders on a channel at most, whatever its symbols: bounds memory.
@@ -66,6 +69,41 @@ struct Symbol {
     /// Bids are below this level, asks above; no order is on it.
     middle: usize,
     orders_at: [u16; LEVELS],
+    shares_at: [u32; LEVELS],
+}
+
+/// What happened to an order, or to a price level.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Change {
+    New,
+    Changed,
+    Gone,
+}
+
+/// What one order's change did to its price level.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct LevelChange {
+    pub(super) symbol: u16,
+    pub(super) side: Side,
+    /// The level's place, 1 = best.
+    pub(super) depth: u8,
+    pub(super) level: Change,
+    /// What is left at the level.
+    pub(super) state: LevelState,
+    pub(super) order: Change,
+    pub(super) reference: u64,
+    /// What is left of the order.
+    pub(super) order_shares: u32,
+    /// The level that became the last of the visible ones because this one is gone.
+    pub(super) uncovered: Option<LevelState>,
+}
+
+/// A price level as it stands.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct LevelState {
+    pub(super) ticks: u32,
+    pub(super) shares: u32,
+    pub(super) orders: u16,
 }
 
 pub(super) struct Market {
@@ -77,6 +115,7 @@ pub(super) struct Market {
     last_match: u64,
     /// The last execution's symbol.
     last_traded: u16,
+    changes: [Option<LevelChange>; 2],
 }
 
 impl Market {
@@ -85,6 +124,7 @@ impl Market {
             base_ticks: 500 + random.next_u32() % 50_000,
             middle: LEVELS / 2,
             orders_at: [0; LEVELS],
+            shares_at: [0; LEVELS],
         };
         let symbols: Vec<_> = (0..symbols).map(symbol).collect();
         let orders_wanted = (symbols.len() * ORDERS_PER_SYMBOL).min(ORDERS_MAX);
@@ -96,7 +136,13 @@ impl Market {
             last_reference: 0,
             last_match: 0,
             last_traded: 0,
+            changes: [None; 2],
         }
+    }
+
+    /// What the last step did to price levels: nothing, one change, or with a replacement two.
+    pub(super) fn changes(&self) -> [Option<LevelChange>; 2] {
+        self.changes
     }
 
     /// The price between best bid and best ask, ticks.
@@ -107,6 +153,7 @@ impl Market {
 
     /// What happens next.
     pub(super) fn step(&mut self) -> MarketEvent {
+        self.changes = [None; 2];
         let orders = self.orders.len();
         if orders < self.orders_wanted / 2 {
             return self.add();
@@ -133,16 +180,62 @@ impl Market {
         self.last_reference
     }
 
-    /// Mostly near the middle; each level further is half as likely.
-    fn place(&mut self, symbol: u16, side: Side) -> (u8, u32) {
-        let away = (1 + self.random.next_u32().trailing_zeros()).min(DEPTH_MAX) as usize;
-        let symbol = &mut self.symbols[usize::from(symbol)];
+    /// Puts a new order on the book: mostly near the middle, one in four anywhere down to the deepest level.
+    fn place(&mut self, reference: u64, symbol: u16, side: Side, shares: u32) -> u32 {
+        let near = 1 + self.random.next_u32().trailing_zeros().min(DEPTH_MAX - 1);
+        let away = if self.below(4) == 0 { 1 + self.below(DEPTH_MAX) } else { near } as usize;
+        let of = &self.symbols[usize::from(symbol)];
         let level = match side {
-            Side::Bid => symbol.middle - away,
-            Side::Ask => symbol.middle + away,
+            Side::Bid => of.middle - away,
+            Side::Ask => of.middle + away,
         };
-        symbol.orders_at[level] += 1;
-        (level as u8, symbol.base_ticks + level as u32)
+        let order = Order { reference, shares, symbol, level: level as u8, side };
+        self.orders.push(order);
+        self.change_level(&order, Change::New, shares);
+        self.symbols[usize::from(symbol)].base_ticks + level as u32
+    }
+
+    /// Enters an order's change at its level: `shares` came (a new order) or went.
+    fn change_level(&mut self, order: &Order, change: Change, shares: u32) {
+        let symbol = &mut self.symbols[usize::from(order.symbol)];
+        let at = usize::from(order.level);
+        let before = symbol.orders_at[at];
+        match change {
+            Change::New => {
+                symbol.orders_at[at] += 1;
+                symbol.shares_at[at] += shares;
+            }
+            Change::Changed => symbol.shares_at[at] -= shares,
+            Change::Gone => {
+                symbol.orders_at[at] -= 1;
+                symbol.shares_at[at] -= shares;
+            }
+        }
+        let orders = symbol.orders_at[at];
+        let level = match (before, orders) {
+            (0, _) => Change::New,
+            (_, 0) => Change::Gone,
+            _ => Change::Changed,
+        };
+        let order_shares = match change {
+            Change::New | Change::Changed => order.shares,
+            Change::Gone => 0,
+        };
+        let depth = 1 + symbol.orders_at[symbol.nearer(order)].iter().filter(|&&orders| orders > 0).count();
+        let uncovers = level == Change::Gone && depth <= usize::from(BOOK_DEPTH);
+        let entered = LevelChange {
+            symbol: order.symbol,
+            side: order.side,
+            depth: depth as u8,
+            level,
+            state: symbol.state(at),
+            order: change,
+            reference: order.reference,
+            order_shares,
+            uncovered: if uncovers { symbol.last_visible(order.side) } else { None },
+        };
+        let free = if self.changes[0].is_none() { 0 } else { 1 };
+        self.changes[free] = Some(entered);
     }
 
     fn shares(&mut self) -> u32 {
@@ -158,10 +251,9 @@ impl Market {
         let symbol = ((((unit * unit) >> 32) * self.symbols.len() as u64) >> 32) as u16;
         self.let_the_middle_move(symbol);
         let side = if self.random.next_u32() & 1 == 0 { Side::Bid } else { Side::Ask };
-        let (level, ticks) = self.place(symbol, side);
         let (reference, shares) = (self.next_reference(), self.shares());
+        let ticks = self.place(reference, symbol, side, shares);
         let attributed = self.below(10) == 0;
-        self.orders.push(Order { reference, shares, symbol, level, side });
         MarketEvent::Add { reference, symbol, side, shares, ticks, attributed }
     }
 
@@ -183,8 +275,14 @@ impl Market {
 
     fn take_out(&mut self, at: usize) -> Order {
         let order = self.orders.swap_remove(at);
-        self.symbols[usize::from(order.symbol)].orders_at[usize::from(order.level)] -= 1;
+        self.change_level(&order, Change::Gone, order.shares);
         order
+    }
+
+    fn take_shares(&mut self, at: usize, shares: u32) {
+        self.orders[at].shares -= shares;
+        let order = self.orders[at];
+        self.change_level(&order, Change::Changed, shares);
     }
 
     fn remove(&mut self) -> MarketEvent {
@@ -196,9 +294,8 @@ impl Market {
     fn replace(&mut self) -> MarketEvent {
         let at = self.pick();
         let Order { reference, symbol, side, .. } = self.take_out(at);
-        let (level, ticks) = self.place(symbol, side);
         let (new_reference, shares) = (self.next_reference(), self.shares());
-        self.orders.push(Order { reference: new_reference, shares, symbol, level, side });
+        let ticks = self.place(new_reference, symbol, side, shares);
         MarketEvent::Replace { reference, new_reference, symbol, shares, ticks }
     }
 
@@ -210,18 +307,13 @@ impl Market {
             return MarketEvent::Remove { reference, symbol };
         }
         let shares = 1 + self.below(shares - 1);
-        self.orders[at].shares -= shares;
+        self.take_shares(at, shares);
         MarketEvent::Reduce { reference, symbol, shares }
     }
 
     fn is_best(&self, order: &Order) -> bool {
         let symbol = &self.symbols[usize::from(order.symbol)];
-        let level = usize::from(order.level);
-        let nearer = match order.side {
-            Side::Bid => level + 1..symbol.middle,
-            Side::Ask => symbol.middle + 1..level,
-        };
-        symbol.orders_at[nearer].iter().all(|&orders| orders == 0)
+        symbol.orders_at[symbol.nearer(order)].iter().all(|&orders| orders == 0)
     }
 
     /// Executes an order at the best price of its side; when none is found soon, removes one instead.
@@ -238,7 +330,7 @@ impl Market {
         if shares == all {
             self.take_out(at);
         } else {
-            self.orders[at].shares -= shares;
+            self.take_shares(at, shares);
         }
         let kind = if at_other_price {
             let (ticks, printable) = (self.middle_ticks(symbol), self.below(4) > 0);
@@ -269,5 +361,35 @@ impl Market {
         }
         let (symbol, number) = (self.last_traded, self.last_match);
         MarketEvent::Match(Match { symbol, shares: 0, number, kind: MatchKind::Broken })
+    }
+}
+
+impl Symbol {
+    fn state(&self, level: usize) -> LevelState {
+        LevelState {
+            ticks: self.base_ticks + level as u32,
+            shares: self.shares_at[level],
+            orders: self.orders_at[level],
+        }
+    }
+
+    /// The last level of the book by price, if there are that many.
+    fn last_visible(&self, side: Side) -> Option<LevelState> {
+        let full = |level: &usize| self.orders_at[*level] > 0;
+        let last = usize::from(BOOK_DEPTH) - 1;
+        let level = match side {
+            Side::Bid => (0..self.middle).rev().filter(full).nth(last),
+            Side::Ask => (self.middle + 1..LEVELS).filter(full).nth(last),
+        };
+        level.map(|level| self.state(level))
+    }
+
+    /// The levels between an order and the middle.
+    fn nearer(&self, order: &Order) -> std::ops::Range<usize> {
+        let level = usize::from(order.level);
+        match order.side {
+            Side::Bid => level + 1..self.middle,
+            Side::Ask => self.middle + 1..level,
+        }
     }
 }

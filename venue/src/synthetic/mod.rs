@@ -6,9 +6,11 @@
 
 mod itch50;
 mod market;
+mod mdp3;
 
 use crate::session::{Channel, LineAddress, Packet, Protocol, Source, SourceError};
 use itch50::ItchFeed;
+use mdp3::Mdp3Feed;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use std::cmp::Reverse;
@@ -22,15 +24,21 @@ const OPENING_SPACING_NS: u64 = 20_000;
 /// Between the packets that close a channel, ns: beyond the usual gap timeout, so that each is a second
 /// chance to notice what is missing.
 const CLOSING_SPACING_NS: u64 = 10_000_000;
+/// Channels, at most: as many as a feeds file may have.
+const CHANNELS_MAX: u16 = 1024;
 /// How many packets close a channel.
 const CLOSING_PACKETS: u32 = 3;
+
+/// The made-up day: when its first packet is sent, ns since the Unix epoch. 2026-01-05 14:30 UTC, which is
+/// 09:30 in New York.
+pub const SESSION_BEGIN_NS: u64 = 1_767_623_400_000_000_000;
 
 /// What a made-up session is to be.
 #[derive(Clone, PartialEq, Debug)]
 pub struct SyntheticSpec {
     /// What is spoken.
     pub protocol: Protocol,
-    /// Channels, at least 1.
+    /// Channels, 1 to 1024.
     pub channels: u16,
     /// Symbols on each channel, at least 1.
     pub symbols: u16,
@@ -52,8 +60,9 @@ pub struct SyntheticSpec {
 /// When a made-up session ends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum SessionEnd {
-    /// After so many messages over all channels, opening and closing ones included. A channel sends its
-    /// opening and closing messages even when they are more.
+    /// After so many messages over all channels, opening and closing ones included, heartbeats not. A channel
+    /// sends its opening and closing messages even when they are more, and MDP 3.0 may send one more for
+    /// each channel, because a trade takes two.
     Messages(u64),
     /// After so much session time, ns.
     Duration(u64),
@@ -81,7 +90,13 @@ impl SyntheticSpec {
             to.is_none_or(|to| u32::from(to.port()) + u32::from(self.channels) <= 65_536)
         };
         match self {
-            _ if self.channels == 0 || self.symbols == 0 => Err(SpecError("no channels or no symbols")),
+            _ if !(1..=CHANNELS_MAX).contains(&self.channels) => Err(SpecError("1 to 1024 channels")),
+            _ if self.symbols == 0 => Err(SpecError("at least one symbol")),
+            _ if self.protocol == Protocol::Itch50
+                && u32::from(self.channels) * u32::from(self.symbols) > u32::from(u16::MAX) =>
+            {
+                Err(SpecError("ITCH numbers at most 65535 symbols, over all channels"))
+            }
             _ if !(self.messages_per_s > 0.0 && self.messages_per_s <= 1e9) => {
                 Err(SpecError("the rate must be above 0 and at most 1e9 messages/s"))
             }
@@ -135,9 +150,25 @@ pub struct Synthetic {
     now_ns: u64,
 }
 
+/// What a protocol says on one channel. Each call fills in the packet's sequence and payload; its time is set.
+trait Speaker {
+    /// How many opening and closing messages there are.
+    fn fixed_messages(&self) -> u64;
+    /// The next packet of the opening; true when it is the last.
+    fn open(&mut self, packet: &mut Packet) -> bool;
+    /// About `wanted` messages of trading, fewer when the packet is full.
+    fn trade(&mut self, packet: &mut Packet, wanted: u32);
+    /// The packet that ends trading.
+    fn close(&mut self, packet: &mut Packet);
+    /// A sign of life.
+    fn heartbeat(&mut self, packet: &mut Packet);
+    /// A packet after the end, which tells how far the sequence went.
+    fn closed(&mut self, packet: &mut Packet);
+}
+
 /// One channel: the pace of its packets around what its protocol says.
 struct ChannelFeed {
-    feed: ItchFeed,
+    speaker: Box<dyn Speaker + Send>,
     random: ChaCha8Rng,
     phase: Phase,
     packet_gap_ns: f64,
@@ -208,17 +239,20 @@ impl ChannelFeed {
         random.set_stream(16 + 2 * u64::from(index));
         let mut market = random.clone();
         market.set_stream(17 + 2 * u64::from(index));
-        let feed = ItchFeed::new(spec.seed, index, spec.symbols, market);
+        let speaker: Box<dyn Speaker + Send> = match spec.protocol {
+            Protocol::Itch50 => Box::new(ItchFeed::new(spec.seed, index, spec.symbols, market)),
+            Protocol::Mdp3 => Box::new(Mdp3Feed::new(index, spec.symbols, market)),
+        };
         let (messages_left, end_ns) = match spec.end {
             SessionEnd::Messages(total) => {
                 let share = total / channels + u64::from(u64::from(index) < total % channels);
-                (share.saturating_sub(feed.fixed_messages()), u64::MAX)
+                (share.saturating_sub(speaker.fixed_messages()), u64::MAX)
             }
             SessionEnd::Duration(ns) => (u64::MAX, ns),
         };
         let rate = spec.messages_per_s / f64::from(spec.channels);
         ChannelFeed {
-            feed,
+            speaker,
             random,
             phase: Phase::Opening,
             packet_gap_ns: spec.messages_per_packet / rate * 1e9,
@@ -238,7 +272,7 @@ impl ChannelFeed {
         }
         match self.phase {
             Phase::Opening => {
-                if !self.feed.open(packet) {
+                if !self.speaker.open(packet) {
                     return Some(at_ns + OPENING_SPACING_NS);
                 }
                 self.phase = Phase::Trading;
@@ -246,22 +280,25 @@ impl ChannelFeed {
                 Some(self.next_ns(at_ns))
             }
             Phase::Trading if at_ns < self.data_ns => {
-                self.feed.heartbeat(packet);
+                self.speaker.heartbeat(packet);
                 Some(self.next_ns(at_ns))
             }
             Phase::Trading => {
                 let wanted = u64::from(self.packet_messages()).min(self.messages_left);
-                self.messages_left -= u64::from(self.feed.trade(packet, wanted as u32));
+                self.speaker.trade(packet, wanted as u32);
+                if self.messages_left < u64::MAX {
+                    self.messages_left = self.messages_left.saturating_sub(packet.messages.into());
+                }
                 self.data_ns = at_ns + self.gap_ns();
                 Some(self.next_ns(at_ns))
             }
             Phase::Closing => {
-                self.feed.close(packet);
+                self.speaker.close(packet);
                 self.phase = Phase::Closed(CLOSING_PACKETS);
                 Some(at_ns + CLOSING_SPACING_NS)
             }
             Phase::Closed(left) => {
-                self.feed.closed(packet);
+                self.speaker.closed(packet);
                 packet.closing = true;
                 self.phase = Phase::Closed(left - 1);
                 (left > 1).then_some(at_ns + CLOSING_SPACING_NS)
