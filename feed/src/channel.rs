@@ -276,9 +276,7 @@ impl<P: Protocol> Channel<P> {
         if header.count == 0 {
             return self.take_empty(arrived);
         }
-        if !self.history.has_room(end) {
-            self.history.make_room(end, &mut |line, from, to| sink.missing(line, from, to));
-        }
+        self.make_room(end, sink);
         let next = self.epoch.next;
         let brought = if end <= next {
             false
@@ -290,6 +288,13 @@ impl<P: Protocol> Channel<P> {
             self.place_new(arrived, payload, sink)
         };
         self.mark(arrived, brought);
+    }
+
+    #[inline]
+    fn make_room(&mut self, end: u64, sink: &mut impl Sink) {
+        if !self.history.has_room(end) {
+            self.history.make_room(end, &mut |line, from, to| sink.missing(line, from, to));
+        }
     }
 
     /// Notes in history and statistics what a packet brought.
@@ -376,9 +381,7 @@ impl<P: Protocol> Channel<P> {
     /// Gives up everything below `to`, which is nothing that waits, and goes on from there.
     fn advance(&mut self, to: u64, stamp: Stamp, sink: &mut impl Sink) {
         let from = self.epoch.next;
-        if !self.history.has_room(to) {
-            self.history.make_room(to, &mut |line, from, to| sink.missing(line, from, to));
-        }
+        self.make_room(to, sink);
         self.history.mark_lost(from, to);
         if self.epoch.unanchored {
             self.epoch.unanchored = false;
@@ -530,7 +533,7 @@ impl<P: Protocol> Channel<P> {
         let start = self.epoch.restart(low, stamp.recv_ns);
         self.history.begin(start);
         // A channel reset clears the books itself when it is delivered, which is at once if it is first.
-        if !(low.reset && low.first == start) {
+        if !(low.reset && low.first == start && low.count > 0) {
             self.output.clear(start, stamp, sink);
         }
         if low.first - start > REACH {
@@ -538,9 +541,9 @@ impl<P: Protocol> Channel<P> {
         }
     }
 
-    /// Whether the start is held, and by a single packet.
+    /// Whether the start is held, and only one packet of one line says where it is.
     fn lone_start(&self) -> bool {
-        self.epoch.unanchored && self.window.len() == 1
+        self.epoch.unanchored && self.window.len() == 1 && self.epoch.one_line()
     }
 
     /// The start was set by one packet, and two others agree on another place: the one was damaged.
@@ -575,6 +578,7 @@ impl<P: Protocol> Channel<P> {
             self.window.release(slot);
             return self.take_empty(&kept);
         }
+        self.make_room(kept.end(), sink);
         self.wait(Run { from: first, to: kept.end(), revealed_ns: recv_ns }, slot);
         if !self.epoch.unanchored {
             self.drain(sink);

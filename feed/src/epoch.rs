@@ -175,6 +175,11 @@ impl Epoch {
         }
     }
 
+    /// Whether only one line has brought packets of this count.
+    pub(crate) fn one_line(&self) -> bool {
+        self.line_end.contains(&0)
+    }
+
     /// Notes the send time of a packet that brought something new.
     #[inline]
     pub(crate) fn note_sent(&mut self, send_ns: u64) {

@@ -2,7 +2,7 @@
 //!
 //! `FEEDPLANE_SEEDS` sets how many sessions are run, `FEEDPLANE_SEED` runs one alone.
 
-#![allow(unreachable_pub, reason = "modules of a test")]
+#![allow(unreachable_pub, clippy::unwrap_used, reason = "a test; a failed unwrap fails it")]
 
 #[path = "../support/mod.rs"]
 mod support;

@@ -169,7 +169,7 @@ impl Session {
                 count: count as u64,
                 send_ns,
                 // MDP-like: a heartbeat has a number of its own. Which ones are, both lines agree on.
-                kind: if self.kind == Kind::Mdp && send_ns % 16 == 0 {
+                kind: if self.kind == Kind::Mdp && send_ns.is_multiple_of(16) {
                     PacketKind::Heartbeat
                 } else {
                     PacketKind::Data
