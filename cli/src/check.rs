@@ -1,12 +1,13 @@
 //! `feedplane feeds check FILE`: is this feeds file right, and what does it say?
 
-use anyhow::Result;
+use crate::decode::Schemas;
+use anyhow::{Context, Result};
 use bus::config::{FeedLine, FeedProtocol, FeedsDocument};
 use std::io::Write;
 use std::path::PathBuf;
 
-/// Validates a feeds file. On success its channels are listed; on failure every error is printed with its
-/// place, and the exit code is 1.
+/// Validates a feeds file and the template files that it names. On success its channels are listed; on
+/// failure the errors are printed with their places, and the exit code is 1.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// The feeds file, YAML.
@@ -14,9 +15,15 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let document = FeedsDocument::load(&args.file)?;
+    let named = || args.file.display().to_string();
+    let document = FeedsDocument::load(&args.file).with_context(named)?;
+    let mut schemas = Schemas::default();
+    for schema in document.feeds.iter().filter_map(|feed| feed.schema.as_deref()) {
+        schemas.read(schema).with_context(named)?;
+    }
     let mut out = std::io::stdout().lock();
-    writeln!(out, "{}: {} feeds", args.file.display(), document.feeds.len())?;
+    let count = document.feeds.len();
+    writeln!(out, "{}: {count} feed{}", args.file.display(), if count == 1 { "" } else { "s" })?;
     for feed in &document.feeds {
         let protocol = match feed.protocol {
             FeedProtocol::Mdp3 => "mdp3",

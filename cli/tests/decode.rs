@@ -1,4 +1,5 @@
 //! `feedplane decode` on captures that are made here: what it counts, prints and writes, and how it fails.
+#![allow(clippy::unwrap_used)]
 
 mod support;
 

@@ -1,6 +1,6 @@
 //! The channels of a feeds document, and the way from a packet's destination to its channel and line.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use bus::config::{Feed, FeedProtocol, FeedsDocument};
 use feed::{AnyChannel, Channel, ChannelConfig, Itch50, Line, Mdp3, Protocol};
 use std::collections::HashMap;
@@ -21,57 +21,60 @@ pub(super) fn first_of(channel: &AnyChannel, payload: &[u8]) -> Option<u64> {
     header.ok().filter(|header| header.count > 0).map(|header| header.first)
 }
 
-/// Makes the channels of a document, in its order. `schema` replaces the template files that it names. Each
-/// template file is read once.
+/// Makes the channels of a document, in its order. `schema` replaces the template files that it names.
 ///
 /// # Errors
 /// A template file cannot be read or is none, or a channel's bounds are not possible.
 pub(super) fn channels_from(document: &FeedsDocument, schema: Option<&Path>) -> Result<Vec<AnyChannel>> {
-    let mut schemas: HashMap<PathBuf, Arc<Schema>> = HashMap::new();
+    let mut schemas = Schemas::default();
     document
         .feeds
         .iter()
-        .map(|feed| {
-            let config = config_of(feed);
-            let named = || format!("feed {}", feed.name);
-            match feed.protocol {
-                FeedProtocol::Mdp3 => {
-                    let Some(path) = schema.or(feed.schema.as_deref()) else {
-                        bail!("feed {}: mdp3 needs CME's template file", feed.name)
-                    };
-                    let schema = match schemas.get(path) {
-                        Some(known) => Arc::clone(known),
-                        None => {
-                            let read = Arc::new(read_schema(path)?);
-                            schemas.insert(path.to_owned(), Arc::clone(&read));
-                            read
-                        }
-                    };
-                    let protocol = Mdp3::new(feed.publisher_id, feed.channel_id, schema);
-                    Ok(AnyChannel::Mdp3(Channel::new(config, protocol).with_context(named)?))
-                }
-                FeedProtocol::Itch50 => {
-                    let protocol = Itch50::new(feed.publisher_id, feed.channel_id);
-                    Ok(AnyChannel::Itch50(Channel::new(config, protocol).with_context(named)?))
-                }
-            }
-        })
+        .map(|feed| channel(feed, schema, &mut schemas).with_context(|| format!("feed {}", feed.name)))
         .collect()
 }
 
-fn config_of(feed: &Feed) -> ChannelConfig {
-    ChannelConfig {
+fn channel(feed: &Feed, schema: Option<&Path>, schemas: &mut Schemas) -> Result<AnyChannel> {
+    let config = ChannelConfig {
         window_packets: feed.window_packets as usize,
         payload_bytes_max: PAYLOAD_BYTES_MAX,
         gap_timeout_ns: feed.gap_timeout_us.saturating_mul(1_000),
         next_sequence: feed.first_sequence,
         ..ChannelConfig::new(feed.publisher_id, feed.channel_id)
-    }
+    };
+    Ok(match feed.protocol {
+        FeedProtocol::Mdp3 => {
+            let path = schema.or(feed.schema.as_deref()).context("mdp3 needs CME's template file")?;
+            let protocol = Mdp3::new(feed.publisher_id, feed.channel_id, schemas.read(path)?);
+            AnyChannel::Mdp3(Channel::new(config, protocol)?)
+        }
+        FeedProtocol::Itch50 => {
+            let protocol = Itch50::new(feed.publisher_id, feed.channel_id);
+            AnyChannel::Itch50(Channel::new(config, protocol)?)
+        }
+    })
 }
 
-fn read_schema(path: &Path) -> Result<Schema> {
-    let xml = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-    Schema::parse(&xml).with_context(|| format!("{} is no SBE template file", path.display()))
+/// Template files, each read once.
+#[derive(Default)]
+pub(crate) struct Schemas(HashMap<PathBuf, Arc<Schema>>);
+
+impl Schemas {
+    /// The templates of a file.
+    ///
+    /// # Errors
+    /// The file cannot be read, or is no SBE template file.
+    pub(crate) fn read(&mut self, path: &Path) -> Result<Arc<Schema>> {
+        if let Some(known) = self.0.get(path) {
+            return Ok(Arc::clone(known));
+        }
+        let xml = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+        let schema =
+            Schema::parse(&xml).with_context(|| format!("{} is no SBE template file", path.display()))?;
+        let schema = Arc::new(schema);
+        self.0.insert(path.to_owned(), Arc::clone(&schema));
+        Ok(schema)
+    }
 }
 
 /// Where packets go by their destination.

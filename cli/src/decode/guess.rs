@@ -103,10 +103,10 @@ impl Guess {
 
 /// One feed that a capture seems to hold.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct GuessedFeed {
-    pub(super) protocol: FeedProtocol,
-    pub(super) a: SocketAddrV4,
-    pub(super) b: Option<SocketAddrV4>,
+pub(crate) struct GuessedFeed {
+    pub(crate) protocol: FeedProtocol,
+    pub(crate) a: SocketAddrV4,
+    pub(crate) b: Option<SocketAddrV4>,
 }
 
 /// The feeds as the text of a feeds file. `schema` goes into those that need one.

@@ -17,7 +17,9 @@ mod rows;
 
 use anyhow::{Context, Result, anyhow, bail};
 use bus::config::{FeedProtocol, FeedsDocument};
+pub(crate) use feeds::Schemas;
 use guess::Guess;
+pub(crate) use guess::GuessedFeed;
 use input::{Damage, FrameCounts, Input};
 use outputs::Outputs;
 use reorder::Reorder;
@@ -113,9 +115,8 @@ fn open(path: &Path, doing: &'static str) -> Result<Input> {
     Input::open(path, doing).with_context(|| path.display().to_string())
 }
 
-/// Guesses the feeds and prints what was assumed.
-fn assume_feeds(args: &Args) -> Result<FeedsDocument> {
-    let path = &args.file;
+/// The feeds that a capture file seems to hold, at least one.
+pub(crate) fn guess_feeds(path: &Path) -> Result<Vec<GuessedFeed>> {
     let mut input = open(path, "looking for feeds")?;
     let is_file = std::fs::metadata(path).with_context(|| path.display().to_string())?.is_file();
     if !is_file {
@@ -132,14 +133,21 @@ fn assume_feeds(args: &Args) -> Result<FeedsDocument> {
             input.damage().map_or_else(String::new, |damage| format!(" (reading stopped {damage})"));
         bail!("{}: no feed recognised, neither MDP 3.0 nor ITCH 5.0 in MoldUDP64{because}", path.display());
     }
+    if guess.dropped_destinations() {
+        eprintln!("warning: more destinations carry feeds than are looked at; the first {} are", feeds.len());
+    }
+    Ok(feeds)
+}
+
+/// Guesses the feeds and prints what was assumed.
+fn assume_feeds(args: &Args) -> Result<FeedsDocument> {
+    let path = &args.file;
+    let feeds = guess_feeds(path)?;
     if args.schema.is_none() && feeds.iter().any(|feed| feed.protocol == FeedProtocol::Mdp3) {
         bail!(
             "{}: holds CME MDP 3.0, which is decoded by CME's own template file; pass it with --schema",
             path.display()
         );
-    }
-    if guess.dropped_destinations() {
-        eprintln!("warning: more destinations carry feeds than are looked at; the first {} are", feeds.len());
     }
     let text = guess::feeds_file(&feeds, args.schema.as_deref());
     if args.json || args.ticks.is_some() {

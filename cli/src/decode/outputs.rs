@@ -57,7 +57,7 @@ impl Outputs {
             match rows.write(name, tick) {
                 // The reader of the rows has seen enough; whoever wants the DBN file still gets it whole.
                 Err(error) if error.kind() == io::ErrorKind::BrokenPipe && self.dbn.is_some() => {
-                    self.rows = None
+                    self.rows = None;
                 }
                 outcome => outcome.context("cannot write ticks")?,
             }

@@ -1,4 +1,5 @@
 //! Captures made here, packet by packet, and the program run on them.
+#![allow(clippy::unwrap_used)]
 #![allow(dead_code)] // Each test binary uses its part.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
