@@ -418,3 +418,87 @@ fn poll_entry(socket: &Socket) -> libc::pollfd {
 }
 
 const _: () = assert!(FRAME_BYTES_MAX > 1518 + 8);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use zerocopy::IntoBytes;
+
+    const PAYLOAD: &[u8] = b"eight bytes and then some more";
+
+    /// Metadata, Ethernet, IPv4 and UDP headers, payload; the checksum is 0 (none).
+    fn view(change: impl FnOnce(&mut Metadata)) -> Vec<u8> {
+        let mut metadata = Metadata {
+            magic: Metadata::MAGIC,
+            slot: 7,
+            line: 1,
+            flags: Metadata::HARDWARE_TIME,
+            ipv4_offset: 14,
+            payload_offset: 42,
+            payload_bytes: PAYLOAD.len() as u16,
+            reserved: 0,
+            hardware_ns: 5,
+            tai_ns: 6,
+        };
+        change(&mut metadata);
+        let mut view = metadata.as_bytes().to_vec();
+        view.extend([0; 42]);
+        view.extend(PAYLOAD);
+        view
+    }
+
+    #[test]
+    fn a_whole_packet_is_handed_out_with_all_that_the_metadata_says() {
+        let view = view(|_| ());
+        let arrival = arrival(&view, true).unwrap();
+        assert_eq!((arrival.slot, arrival.line, arrival.payload), (7, Line::B, PAYLOAD));
+        assert_eq!(arrival.times, RawTimes { hardware_ns: 5, xdp_tai_ns: 6, kernel_utc_ns: 0 });
+    }
+
+    #[test]
+    fn metadata_that_does_not_fit_the_packet_makes_it_foreign() {
+        type Change = fn(&mut Metadata);
+        let changes: [(&str, Change); 8] = [
+            ("magic", |metadata| metadata.magic ^= 1),
+            ("line", |metadata| metadata.line = 2),
+            ("payload past the frame", |metadata| metadata.payload_bytes += 1),
+            ("payload far past the frame", |metadata| metadata.payload_bytes = u16::MAX),
+            ("payload begins past the frame", |metadata| metadata.payload_offset = u16::MAX),
+            ("no room for a UDP header", |metadata| metadata.payload_offset = 7),
+            ("payload at 0", |metadata| metadata.payload_offset = 0),
+            ("IPv4 header past the frame", |metadata| metadata.ipv4_offset = 53),
+        ];
+        for (what, change) in changes {
+            let view = view(change);
+            assert_eq!(arrival(&view, false).map(|_| ()), Err(Refused::Foreign), "{what}");
+        }
+    }
+
+    #[test]
+    fn a_packet_without_room_for_metadata_is_foreign() {
+        let view = view(|_| ());
+        for bytes in 0..Metadata::BYTES + 42 {
+            assert!(arrival(&view[..bytes], true).is_err(), "{bytes} bytes");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_it_read_outside_of_the_packet(
+            bytes in proptest::collection::vec(any::<u8>(), 0..200),
+            with_magic in any::<bool>(),
+        ) {
+            let mut bytes = bytes;
+            if with_magic && bytes.len() >= 8 {
+                bytes[..4].copy_from_slice(Metadata::MAGIC.as_bytes());
+                bytes[6] &= 1;
+            }
+            if let Ok(arrival) = arrival(&bytes, false) {
+                prop_assert!(bytes.as_ptr_range().contains(&arrival.payload.as_ptr())
+                    || arrival.payload.is_empty());
+                prop_assert!(arrival.payload.len() + Metadata::BYTES <= bytes.len());
+            }
+        }
+    }
+}
