@@ -12,9 +12,9 @@ const WORD: u64 = 64;
 const WORDS: usize = (History::SEQUENCES / WORD) as usize;
 
 pub(crate) struct History {
-    seen: [Box<[u64]>; 2],
-    lost: Box<[u64]>,
-    first_ns: Box<[u64]>,
+    seen: [Box<[u64; WORDS]>; 2],
+    lost: Box<[u64; WORDS]>,
+    first_ns: Box<[u64; History::TIMES as usize]>,
     tail: u64,
     /// One past the highest number marked in the present count.
     top: u64,
@@ -40,11 +40,10 @@ impl History {
     pub(crate) const TIMES: u64 = 1 << 14;
 
     pub(crate) fn new() -> History {
-        let words = || vec![0u64; WORDS].into_boxed_slice();
         History {
-            seen: [words(), words()],
-            lost: words(),
-            first_ns: vec![0u64; History::TIMES as usize].into_boxed_slice(),
+            seen: [zeroed(), zeroed()],
+            lost: zeroed(),
+            first_ns: zeroed(),
             tail: 0,
             top: 0,
             open: [None; 2],
@@ -148,58 +147,75 @@ impl History {
         recv_ns: u64,
         lines: &mut [LineStats; 2],
     ) -> Marked {
-        debug_assert!(self.has_room(end));
-        let (mine, other) = (line.index(), 1 - line.index());
+        debug_assert!(first < end && self.has_room(end));
         let mut marked = Marked { other_first_ns: None, lost: first < self.tail };
-        let mut at = first.max(self.tail);
         if end > self.top {
             self.top = end;
         }
+        let mut at = first.max(self.tail);
         while at < end {
-            let word = word_of(at);
             let length = (WORD - at % WORD).min(end - at);
-            let mask = mask((at % WORD) as u32, length);
-            let before = self.seen[mine][word];
-            let theirs = self.seen[other][word];
-            self.seen[mine][word] = before | mask;
-            let fresh = mask & !before;
-            let second = fresh & theirs;
-            let first_copies = fresh & !theirs;
-            if second != 0 {
-                lines[mine].missing -= if second == mask { length } else { u64::from(second.count_ones()) };
-                if marked.other_first_ns.is_none() {
-                    marked.other_first_ns = self.time_of(at - at % WORD + u64::from(second.trailing_zeros()));
-                }
-            }
-            if first_copies != 0 {
-                lines[other].missing +=
-                    if first_copies == mask { length } else { u64::from(first_copies.count_ones()) };
-                self.note_time(at, length, first_copies, recv_ns);
-            }
-            marked.lost |= self.lost[word] & mask != 0;
+            self.mark_word(line, at, length, recv_ns, lines, &mut marked);
             at += length;
         }
         marked
     }
 
+    /// The part of [`History::mark`] that lies in one word: `at..at + length`.
     #[inline]
-    fn time_of(&self, sequence: u64) -> Option<u64> {
-        (sequence + History::TIMES > self.top).then(|| self.first_ns[(sequence % History::TIMES) as usize])
+    fn mark_word(
+        &mut self,
+        line: Line,
+        at: u64,
+        length: u64,
+        recv_ns: u64,
+        lines: &mut [LineStats; 2],
+        marked: &mut Marked,
+    ) {
+        let (mine, other) = (line.index(), line.other().index());
+        let (word, mask) = (word_of(at), mask((at % WORD) as u32, length));
+        let before = self.seen[mine][word];
+        let theirs = self.seen[other][word];
+        self.seen[mine][word] = before | mask;
+        marked.lost |= self.lost[word] & mask != 0;
+        let (second, first_copies) = (mask & !before & theirs, mask & !before & !theirs);
+        if first_copies == mask {
+            lines[other].missing += length;
+            self.note_times(at, length, mask, mask, recv_ns);
+        } else if second == mask {
+            lines[mine].missing -= length;
+            self.note_second(at, marked);
+        } else {
+            lines[other].missing += u64::from(first_copies.count_ones());
+            lines[mine].missing -= u64::from(second.count_ones());
+            if second != 0 {
+                self.note_second(at - at % WORD + u64::from(second.trailing_zeros()), marked);
+            }
+            self.note_times(at, length, mask, first_copies, recv_ns);
+        }
     }
 
     #[inline]
-    fn note_time(&mut self, at: u64, length: u64, first_copies: u64, recv_ns: u64) {
-        if at + History::TIMES <= self.top {
+    fn note_second(&self, sequence: u64, marked: &mut Marked) {
+        if marked.other_first_ns.is_none() && sequence + History::TIMES > self.top {
+            marked.other_first_ns = Some(self.first_ns[time_of(sequence)]);
+        }
+    }
+
+    /// Notes when those of `at..at + length` came that are in `first_copies`, and still have a place.
+    #[inline]
+    fn note_times(&mut self, at: u64, length: u64, mask: u64, first_copies: u64, recv_ns: u64) {
+        if first_copies == mask && at + History::TIMES > self.top {
+            if length == 1 {
+                self.first_ns[time_of(at)] = recv_ns;
+            } else {
+                self.first_ns[time_of(at)..][..length as usize].fill(recv_ns);
+            }
             return;
         }
-        let times = &mut self.first_ns[(at % History::TIMES) as usize..][..length as usize];
-        let bits = first_copies >> (at % WORD);
-        if bits.count_ones() as usize == times.len() {
-            return times.fill(recv_ns);
-        }
-        for (offset, time) in times.iter_mut().enumerate() {
-            if bits >> offset & 1 != 0 {
-                *time = recv_ns;
+        for sequence in at..at + length {
+            if first_copies >> (sequence % WORD) & 1 != 0 && sequence + History::TIMES > self.top {
+                self.first_ns[time_of(sequence)] = recv_ns;
             }
         }
     }
@@ -216,9 +232,19 @@ impl History {
     }
 }
 
+/// Zeroes straight from the heap: not by way of the stack, and not touched before they are used.
+fn zeroed<const N: usize>() -> Box<[u64; N]> {
+    vec![0; N].into_boxed_slice().try_into().unwrap_or_else(|_| unreachable!("of the length asked for"))
+}
+
 #[inline]
 fn word_of(sequence: u64) -> usize {
     (sequence / WORD) as usize % WORDS
+}
+
+#[inline]
+fn time_of(sequence: u64) -> usize {
+    (sequence % History::TIMES) as usize
 }
 
 /// `length` ones (1 to 64) from bit `start` up.
