@@ -88,7 +88,8 @@ fn run(args: &Args) -> anyhow::Result<()> {
 
 /// Obeys signals and writes the status until the process is to end.
 fn serve(dataplane: &mut Dataplane, signals: &mut Signals, directory: &Path) -> anyhow::Result<()> {
-    let interval = dataplane.document().status.as_ref().map(|status| Duration::from_millis(status.interval_ms));
+    let interval =
+        dataplane.document().status.as_ref().map(|status| Duration::from_millis(status.interval_ms));
     let mut due = Instant::now();
     loop {
         for signal in signals.pending() {

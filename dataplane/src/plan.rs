@@ -2,7 +2,7 @@
 //! routes on which its packets arrive. Live capture and offline decoding share this.
 
 use bus::config::{Feed, FeedProtocol};
-use feed::{AnyChannel, ChannelConfig, Channel, Itch50, Line, Mdp3};
+use feed::{AnyChannel, Channel, ChannelConfig, Itch50, Line, Mdp3};
 use std::collections::HashMap;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
@@ -75,23 +75,20 @@ impl Schemas {
     }
 }
 
-/// Builds the channel of a feed. `resume_after` is the last sequence number that was published before, if
-/// any; it counts more than the document's `first_sequence`.
+/// Builds the channel of a feed. `published_before`: the stream has the channel already, so that it begins
+/// with what arrives, not with the document's `first_sequence`; what lies between is the publisher's to
+/// declare.
 ///
 /// # Errors
 /// See [`PlanError`].
-pub fn channel(
-    feed: &Feed,
-    schemas: &mut Schemas,
-    resume_after: Option<u64>,
-) -> Result<AnyChannel, PlanError> {
+pub fn channel(feed: &Feed, schemas: &mut Schemas, published_before: bool) -> Result<AnyChannel, PlanError> {
     let config = ChannelConfig {
         publisher_id: feed.publisher_id,
         channel_id: feed.channel_id,
         window_packets: feed.window_packets as usize,
         payload_bytes_max: PAYLOAD_BYTES_MAX,
         gap_timeout_ns: feed.gap_timeout_us.saturating_mul(1_000),
-        next_sequence: resume_after.map(|last| last + 1).or(feed.first_sequence),
+        next_sequence: feed.first_sequence.filter(|_| !published_before),
         resume_session: None,
     };
     let built = match feed.protocol {

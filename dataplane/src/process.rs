@@ -7,14 +7,14 @@ use crate::link::{Interfaces, Link};
 use crate::plan::Schemas;
 use crate::port::Port;
 use crate::publisher::{Publisher, PublisherConfig, read_positions};
-use crate::running::{Changed, Parts, RunningWorker};
+use crate::running::{Changed, Parts, Published, RunningWorker};
 use crate::status;
 use crate::wait::Wait;
 use crate::worker::Worker;
 use anyhow::{Context, bail, ensure};
 use bus::config::{DataplaneDocument, Feed, FeedsDocument, PublisherSection, WorkerSection};
 use serde_json::Value;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tick::{Instrument, Tick};
@@ -30,8 +30,8 @@ const DRAIN_WITHIN: Duration = Duration::from_secs(5);
 pub struct Dataplane {
     document: DataplaneDocument,
     directory: PathBuf,
-    feeds: FeedsDocument,
     schemas: Schemas,
+    published: Published,
     workers: Vec<RunningWorker>,
     publisher: Publisher,
     _clocks: Vec<ClockKeeper>,
@@ -47,7 +47,7 @@ impl Dataplane {
         let feeds_path = directory.join(&document.feeds);
         let feeds = FeedsDocument::load(&feeds_path)?;
         let shares = assign(&document.workers, &feeds)?;
-        let positions = resume_points(&document.publisher);
+        let mut published = published_before(&document.publisher);
         let ring_ticks = document.publisher.ring_ticks as usize;
         let mut clocks = Vec::new();
         let mut workers = Vec::new();
@@ -66,10 +66,10 @@ impl Dataplane {
         let publisher = start_publisher(&document.publisher, directory, tick_rings, instrument_rings)?;
         let mut schemas = Schemas::default();
         for (worker, share) in workers.iter_mut().zip(&shares) {
-            worker.change(share, &mut schemas, &positions)?;
+            worker.change(share, &mut schemas, &mut published)?;
         }
         let directory = directory.to_path_buf();
-        Ok(Dataplane { document, directory, feeds, schemas, workers, publisher, _clocks: clocks })
+        Ok(Dataplane { document, directory, schemas, published, workers, publisher, _clocks: clocks })
     }
 
     /// Reads the feeds document again and brings the workers to it. Feeds that did not change are not
@@ -84,14 +84,11 @@ impl Dataplane {
         self.schemas = Schemas::default();
         let mut all = Changed::default();
         for (worker, share) in self.workers.iter_mut().zip(&shares) {
-            // Channels that were published before and come back go on as new ones: what lay between was
-            // not wanted.
-            let changed = worker.change(share, &mut self.schemas, &HashMap::new())?;
+            let changed = worker.change(share, &mut self.schemas, &mut self.published)?;
             all.added.extend(changed.added);
             all.changed.extend(changed.changed);
             all.removed.extend(changed.removed);
         }
-        self.feeds = feeds;
         Ok(all)
     }
 
@@ -143,7 +140,7 @@ impl Dataplane {
             worker.stop();
         }
         let published = self.publisher.stop(DRAIN_WITHIN)?;
-        info!(ticks = published.ticks_published, lost = published.ticks_lost, "published");
+        info!(ticks = published.published, lost = published.lost, "published");
         Ok(status::whole(&workers, &published))
     }
 }
@@ -181,7 +178,13 @@ fn start_worker(
     if let Some(reason) = &fallback {
         warn!(worker = section.name, backend = link.name(), reason, "XDP cannot be had; falling back");
     }
-    info!(worker = section.name, core = section.core, wait = wait.name(), backend = link.name(), "worker ready");
+    info!(
+        worker = section.name,
+        core = section.core,
+        wait = wait.name(),
+        backend = link.name(),
+        "worker ready"
+    );
     let (name, core) = (section.name.clone(), section.core);
     let parts = Parts { name, core, wait, interfaces, fallback, link, port, thread };
     Ok((RunningWorker::new(parts), clock))
@@ -221,16 +224,17 @@ fn start_publisher(
     Publisher::start(config, ticks, instruments).context("the publisher")
 }
 
-/// Where each channel was left by the last run. Without Redis that is not known yet: the publisher then
-/// declares the hole itself when it finds the stored position.
-fn resume_points(section: &PublisherSection) -> HashMap<u16, u64> {
-    match read_positions(&section.redis) {
-        Ok(positions) => positions.into_iter().map(|(channel, position)| (channel, position.last)).collect(),
+/// The channels that an earlier run has left in the stream. What was missed since is declared by the
+/// publisher, from the positions stored beside the stream.
+fn published_before(section: &PublisherSection) -> Published {
+    let by_earlier_runs = match read_positions(&section.redis, bus::names::RAW_MARKET_DATA, section.shards) {
+        Ok(positions) => positions.into_keys().collect(),
         Err(error) => {
             warn!(%error, "Redis is not there yet; ticks wait in the spool");
-            HashMap::new()
+            HashSet::new()
         }
-    }
+    };
+    Published { by_earlier_runs, ..Published::default() }
 }
 
 /// Which feeds go to which worker.

@@ -3,7 +3,7 @@
 use crate::arrival::{Arrival, Receiver};
 use crate::socket::{FeedSocket, SocketReceiver, SocketRequest, SocketStats};
 #[cfg(feature = "xdp")]
-use crate::xdp::{XdpReceiver, XdpStats};
+use crate::xdp::{self, SocketReport, XdpReceiver};
 use std::time::Duration;
 
 /// XDP or sockets; chosen once, at start.
@@ -22,14 +22,32 @@ pub enum AnyReceiver {
 pub enum ReceiverStats {
     /// AF_XDP sockets.
     #[cfg(feature = "xdp")]
-    Xdp(XdpStats),
+    Xdp(xdp::ReceiverStats),
     /// Kernel sockets.
     Socket(SocketStats),
 }
 
-impl Default for ReceiverStats {
+/// AF_XDP sockets that a report has room for: two interfaces of 64 queues.
+#[cfg(feature = "xdp")]
+const REPORTED_SOCKETS_MAX: usize = 128;
+
+/// What a receiver reports.
+#[derive(Debug)]
+pub struct ReceiverReport {
+    /// Its counters.
+    pub stats: ReceiverStats,
+    /// Its AF_XDP sockets.
+    #[cfg(feature = "xdp")]
+    pub sockets: Vec<SocketReport>,
+}
+
+impl Default for ReceiverReport {
     fn default() -> Self {
-        ReceiverStats::Socket(SocketStats::default())
+        ReceiverReport {
+            stats: ReceiverStats::Socket(SocketStats::default()),
+            #[cfg(feature = "xdp")]
+            sockets: Vec::with_capacity(REPORTED_SOCKETS_MAX),
+        }
     }
 }
 
@@ -52,12 +70,16 @@ impl AnyReceiver {
         }
     }
 
-    /// The counters.
-    pub fn stats(&self) -> ReceiverStats {
+    /// Writes the counters into a report. Allocates nothing while the report has room for the sockets.
+    pub fn report(&mut self, report: &mut ReceiverReport) {
         match self {
             #[cfg(feature = "xdp")]
-            AnyReceiver::Xdp(receiver) => ReceiverStats::Xdp(receiver.stats()),
-            AnyReceiver::Socket(receiver) => ReceiverStats::Socket(receiver.stats()),
+            AnyReceiver::Xdp(receiver) => {
+                report.stats = ReceiverStats::Xdp(receiver.stats());
+                report.sockets.clear();
+                report.sockets.extend(receiver.read_statistics().iter().take(REPORTED_SOCKETS_MAX));
+            }
+            AnyReceiver::Socket(receiver) => report.stats = ReceiverStats::Socket(receiver.stats()),
         }
     }
 }

@@ -7,7 +7,7 @@ use crate::wait::Wait;
 use crate::worker::{Command, SLOTS_MAX};
 use anyhow::Context;
 use bus::config::Feed;
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::thread::JoinHandle;
 use tracing::info;
 
@@ -20,6 +20,21 @@ pub struct Changed {
     pub changed: Vec<String>,
     /// Feeds that end.
     pub removed: Vec<String>,
+}
+
+/// Channels that the stream has already.
+#[derive(Debug, Default)]
+pub struct Published {
+    /// By an earlier run, as Redis tells.
+    pub by_earlier_runs: HashSet<u16>,
+    /// By this process.
+    pub by_this_process: HashSet<u16>,
+}
+
+impl Published {
+    fn has(&self, channel_id: u16) -> bool {
+        self.by_earlier_runs.contains(&channel_id) || self.by_this_process.contains(&channel_id)
+    }
 }
 
 /// A worker that runs.
@@ -90,7 +105,7 @@ impl RunningWorker {
         &mut self,
         wanted: &[Feed],
         schemas: &mut Schemas,
-        resume_after: &HashMap<u16, u64>,
+        published: &mut Published,
     ) -> anyhow::Result<Changed> {
         let before: Vec<Route> = self.routes();
         let mut changed = Changed::default();
@@ -106,17 +121,21 @@ impl RunningWorker {
                         continue;
                     }
                     changed.changed.push(feed.name.clone());
-                    replace.push((slot, feed.clone(), Box::new(plan::channel(feed, schemas, None)?)));
+                    replace.push((slot, feed.clone(), Box::new(plan::channel(feed, schemas, true)?)));
                 }
                 None => {
                     changed.added.push(feed.name.clone());
-                    let resume = resume_after.get(&feed.channel_id).copied();
-                    begin.push((feed.clone(), Box::new(plan::channel(feed, schemas, resume)?)));
+                    let before = published.has(feed.channel_id);
+                    begin.push((feed.clone(), Box::new(plan::channel(feed, schemas, before)?)));
                 }
             }
         }
         let free = self.slots.iter().filter(|slot| slot.is_none()).count();
-        anyhow::ensure!(begin.len() <= free, "{} new feeds, but only {free} of {SLOTS_MAX} slots are free", begin.len());
+        anyhow::ensure!(
+            begin.len() <= free,
+            "{} new feeds, but only {free} of {SLOTS_MAX} slots are free",
+            begin.len()
+        );
         let ending: Vec<usize> = self.feeds().map(|(slot, _)| slot).filter(|&slot| !keep[slot]).collect();
         for (slot, feed, channel) in replace {
             self.port.send(Command::Replace(slot as u16, channel))?;
@@ -124,7 +143,8 @@ impl RunningWorker {
         }
         for (feed, channel) in begin {
             let slot = self.free_slot().context("no free slot")?;
-            self.port.send(Command::Add(slot as u16, channel))?;
+            let again = !published.by_this_process.insert(feed.channel_id);
+            self.port.send(Command::Add { slot: slot as u16, channel, again })?;
             self.slots[slot] = Some(feed);
         }
         let after: Vec<Route> =
@@ -150,6 +170,8 @@ impl RunningWorker {
 
     /// Ends the worker's thread.
     pub fn stop(mut self) {
+        // Programs are detached before the sockets they lead to are closed.
+        drop(self.link);
         // A worker that does not answer has ended already, which the join tells.
         let _ = self.port.post(Command::Stop);
         if self.thread.join().is_err() {

@@ -5,6 +5,7 @@
 //! headers, poll set) is allocated once, in [`SocketReceiver::new`].
 
 use crate::arrival::{Arrival, RawTimes, Receiver};
+use crate::membership;
 use feed::Line;
 use socket2::{Domain, InterfaceIndexOrAddress, Protocol, Socket, Type};
 use std::io;
@@ -84,31 +85,10 @@ fn configure(request: &SocketRequest) -> io::Result<Socket> {
         let interface = InterfaceIndexOrAddress::Index(request.interface_index);
         match request.source {
             None => socket.join_multicast_v4_n(&request.group, &interface)?,
-            Some(source) => join_source(&socket, request.group, source, request.interface_index)?,
+            Some(source) => membership::join_source(&socket, request.group, request.interface_index, source)?,
         }
     }
     Ok(socket)
-}
-
-/// A source-specific join by interface index (`MCAST_JOIN_SOURCE_GROUP`, RFC 3678 section 5.1).
-fn join_source(socket: &Socket, group: Ipv4Addr, source: Ipv4Addr, interface_index: u32) -> io::Result<()> {
-    let request = libc::group_source_req {
-        gsr_interface: interface_index,
-        gsr_group: sockaddr_storage(group),
-        gsr_source: sockaddr_storage(source),
-    };
-    set_option(socket, libc::IPPROTO_IP, libc::MCAST_JOIN_SOURCE_GROUP, &request)
-}
-
-fn sockaddr_storage(address: Ipv4Addr) -> libc::sockaddr_storage {
-    // SAFETY: both are plain data, and a sockaddr_storage is as large and as aligned as any sockaddr.
-    unsafe {
-        let mut storage: libc::sockaddr_storage = zeroed();
-        let internet = (&raw mut storage).cast::<libc::sockaddr_in>();
-        (*internet).sin_family = libc::AF_INET as u16;
-        (*internet).sin_addr.s_addr = u32::from(address).to_be();
-        storage
-    }
 }
 
 /// Asks past the system's limit first, which needs CAP_NET_ADMIN, then within it.
@@ -119,14 +99,10 @@ fn set_receive_buffer(socket: &Socket, bytes: usize) -> io::Result<()> {
 }
 
 fn set_flag(socket: &Socket, level: i32, name: i32, value: i32) -> io::Result<()> {
-    set_option(socket, level, name, &value)
-}
-
-fn set_option<T>(socket: &Socket, level: i32, name: i32, value: &T) -> io::Result<()> {
     // SAFETY: the pointer and the length describe `value`, which lives through the call.
     let result = unsafe {
-        let length = size_of::<T>() as libc::socklen_t;
-        libc::setsockopt(socket.as_raw_fd(), level, name, std::ptr::from_ref(value).cast(), length)
+        let length = size_of::<i32>() as libc::socklen_t;
+        libc::setsockopt(socket.as_raw_fd(), level, name, (&raw const value).cast(), length)
     };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
@@ -205,11 +181,8 @@ impl Default for SocketReceiver {
 
 impl Receiver for SocketReceiver {
     fn poll(&mut self, budget: usize, take: &mut impl FnMut(Arrival<'_>)) -> usize {
-        let mut taken = 0;
-        for _ in 0..self.sockets.len() {
-            if taken >= budget {
-                break;
-            }
+        let (mut taken, mut empty) = (0, 0);
+        while taken < budget && empty < self.sockets.len() {
             self.next = (self.next + 1) % self.sockets.len();
             let socket = &mut self.sockets[self.next];
             let want = BATCH.min(budget - taken);
@@ -219,10 +192,14 @@ impl Receiver for SocketReceiver {
                         hand_on(socket, self.batch.datagram(index), &mut self.stats, take);
                     }
                     taken += got;
+                    empty = if got < want { empty + 1 } else { 0 };
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(_) => self.stats.errors += 1,
+                Err(error) => {
+                    let usual =
+                        matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted);
+                    self.stats.errors += u64::from(!usual);
+                    empty += 1;
+                }
             }
         }
         taken
@@ -350,7 +327,9 @@ impl Batch {
 /// Walks the control messages (`cmsg(3)`): length, level, type, data, each padded to eight bytes.
 fn read_control(mut bytes: &[u8], datagram: &mut Datagram<'_>) {
     const HEADER_BYTES: usize = size_of::<libc::cmsghdr>();
-    let word = |bytes: &[u8], at: usize| i32::from_ne_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
+    let word = |bytes: &[u8], at: usize| {
+        i32::from_ne_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
+    };
     while bytes.len() >= HEADER_BYTES {
         let length = word(bytes, 0) as u32 as usize;
         if length < HEADER_BYTES || length > bytes.len() {
@@ -404,7 +383,9 @@ mod tests {
     fn poll_for(receiver: &mut SocketReceiver, wanted: usize) -> Vec<(u16, Vec<u8>, RawTimes)> {
         let mut taken = Vec::new();
         for _ in 0..200 {
-            receiver.poll(256, &mut |arrival| taken.push((arrival.slot, arrival.payload.to_vec(), arrival.times)));
+            receiver.poll(256, &mut |arrival| {
+                taken.push((arrival.slot, arrival.payload.to_vec(), arrival.times))
+            });
             if taken.len() >= wanted {
                 break;
             }

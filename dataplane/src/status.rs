@@ -3,7 +3,7 @@
 
 use crate::clock::utc_now_ns;
 use crate::publisher::PublisherStats;
-use crate::receiver::ReceiverStats;
+use crate::receiver::{ReceiverReport, ReceiverStats};
 use crate::running::RunningWorker;
 use crate::socket::SocketStats;
 use crate::worker::WorkerReport;
@@ -24,7 +24,7 @@ pub(crate) fn whole(workers: &[Value], publisher: &PublisherStats) -> Value {
         "pid": std::process::id(),
         "time_ns": utc_now_ns(),
         "workers": workers,
-        "publisher": publisher_status(publisher),
+        "publisher": publisher,
     })
 }
 
@@ -46,7 +46,7 @@ fn worker(running: &mut RunningWorker) -> anyhow::Result<Value> {
         "fallback": running.fallback,
         "interfaces": running.interfaces.names,
         "link": link,
-        "receiver": receiver_stats(receiver),
+        "receiver": receiver_status(receiver),
         "loop": {
             "busy_rounds": counters.busy_rounds,
             "idle_rounds": counters.idle_rounds,
@@ -61,12 +61,13 @@ fn worker(running: &mut RunningWorker) -> anyhow::Result<Value> {
     }))
 }
 
-fn receiver_stats(stats: &ReceiverStats) -> Value {
-    match stats {
+fn receiver_status(report: &ReceiverReport) -> Value {
+    match &report.stats {
         #[cfg(feature = "xdp")]
-        ReceiverStats::Xdp(stats) => crate::link::xdp_receiver_status(stats),
+        ReceiverStats::Xdp(stats) => crate::link::receiver_status(stats, &report.sockets),
         ReceiverStats::Socket(stats) => {
-            let SocketStats { packets, payload_bytes, socket_overflow, oversized, wrong_source, errors } = stats;
+            let SocketStats { packets, payload_bytes, socket_overflow, oversized, wrong_source, errors } =
+                stats;
             json!({
                 "packets": packets,
                 "payload_bytes": payload_bytes,

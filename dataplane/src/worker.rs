@@ -8,7 +8,7 @@
 use crate::arrival::{Arrival, Receiver};
 use crate::clock::{TimeMap, utc_now_ns};
 use crate::handover::RingSink;
-use crate::receiver::{AnyReceiver, ReceiverStats};
+use crate::receiver::{AnyReceiver, ReceiverReport};
 use crate::socket::{FeedSocket, SocketRequest};
 use crate::wait::{Idle, Wait};
 use arc_swap::ArcSwap;
@@ -27,7 +27,14 @@ const PARK_MAX: Duration = Duration::from_millis(1);
 #[derive(Debug)]
 pub enum Command {
     /// A feed begins in a free slot.
-    Add(u16, Box<AnyChannel>),
+    Add {
+        /// The slot.
+        slot: u16,
+        /// The feed's channel.
+        channel: Box<AnyChannel>,
+        /// The channel was published before by this process: its first record is preceded by a clear.
+        again: bool,
+    },
     /// A feed's parameters change: the new channel goes on exactly where the one in the slot stands.
     Replace(u16, Box<AnyChannel>),
     /// A feed ends: what waits in it is delivered or declared, then it comes back.
@@ -63,7 +70,7 @@ pub struct WorkerReport {
     /// Ticks handed over and lost on the way to the publisher.
     pub handover: HandoverStats,
     /// The receiver's counters.
-    pub receiver: ReceiverStats,
+    pub receiver: ReceiverReport,
     /// The loop's counters.
     pub counters: WorkerCounters,
 }
@@ -74,7 +81,7 @@ impl WorkerReport {
         Box::new(WorkerReport {
             channels: vec![None; SLOTS_MAX],
             handover: HandoverStats::default(),
-            receiver: ReceiverStats::default(),
+            receiver: ReceiverReport::default(),
             counters: WorkerCounters::default(),
         })
     }
@@ -171,6 +178,7 @@ impl Worker {
             let stamp = map.stamp(arrival.line, arrival.times, utc_now_ns);
             sink.begin(arrival.slot);
             channel.on_packet(arrival.line, stamp, arrival.payload, sink);
+            sink.commit();
         })
     }
 
@@ -180,6 +188,7 @@ impl Worker {
             if let Some(channel) = channel {
                 self.sink.begin(slot as u16);
                 channel.on_time(seen_until_ns, &mut self.sink);
+                self.sink.commit();
             }
         }
     }
@@ -195,7 +204,7 @@ impl Worker {
             let reply = match command {
                 Command::Stop => return Obeyed::Stop,
                 Command::Finish => self.finish(),
-                Command::Add(slot, channel) => self.place(slot, channel),
+                Command::Add { slot, channel, again } => self.place(slot, channel, again),
                 Command::Replace(slot, channel) => self.replace(slot, channel),
                 Command::Remove(slot) => self.remove(slot),
                 Command::AddSocket(socket) => self.receiver.add_socket(socket).map(Reply::Socket),
@@ -210,8 +219,9 @@ impl Worker {
         Obeyed::Continue
     }
 
-    fn place(&mut self, slot: u16, channel: Box<AnyChannel>) -> Option<Reply> {
+    fn place(&mut self, slot: u16, channel: Box<AnyChannel>, again: bool) -> Option<Reply> {
         let place = self.channels.get_mut(usize::from(slot))?;
+        self.sink.open(slot, again);
         place.replace(channel).map(|old| Reply::Channel(slot, old))
     }
 
@@ -220,6 +230,7 @@ impl Worker {
         if let Some(old) = place {
             self.sink.begin(slot);
             channel.take_over(old, &mut self.sink);
+            self.sink.commit();
         }
         place.replace(channel).map(|old| Reply::Channel(slot, old))
     }
@@ -228,6 +239,7 @@ impl Worker {
         let mut channel = self.channels.get_mut(usize::from(slot))?.take()?;
         self.sink.begin(slot);
         channel.finish(&mut self.sink);
+        self.sink.commit();
         Some(Reply::Channel(slot, channel))
     }
 
@@ -239,7 +251,7 @@ impl Worker {
             }
         }
         report.handover = self.sink.stats();
-        report.receiver = self.receiver.stats();
+        self.receiver.report(&mut report.receiver);
         report.counters = *counters;
         Reply::Report(report)
     }
@@ -249,6 +261,7 @@ impl Worker {
             if let Some(channel) = channel {
                 self.sink.begin(slot as u16);
                 channel.finish(&mut self.sink);
+                self.sink.commit();
             }
         }
         self.sink.retry();

@@ -152,11 +152,8 @@ impl Drop for ClockKeeper {
 mod tests {
     use super::*;
 
-    const MAP: TimeMap = TimeMap {
-        tai_minus_utc_ns: 37_000_000_000,
-        utc_in_sync: true,
-        phc_minus_utc_ns: [Some(-500), None],
-    };
+    const MAP: TimeMap =
+        TimeMap { tai_minus_utc_ns: 37_000_000_000, utc_in_sync: true, phc_minus_utc_ns: [Some(-500), None] };
 
     fn no_clock() -> u64 {
         panic!("a packet with its own time must not ask the clock")

@@ -1,6 +1,7 @@
-//! A NIC's PTP hardware clock (PHC): found through sysfs, read against UTC by `PTP_SYS_OFFSET_EXTENDED`,
+//! A NIC's PTP hardware clock (PHC), read against UTC by `PTP_SYS_OFFSET_EXTENDED`,
 //! which brackets each PHC reading between two readings of the system clock inside the kernel.
 
+use crate::nic;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::AsRawFd;
@@ -22,14 +23,8 @@ impl Phc {
     /// # Errors
     /// When the interface has a clock and its device cannot be opened.
     pub fn of_interface(interface: &str) -> io::Result<Option<Phc>> {
-        let clocks = Path::new("/sys/class/net").join(interface).join("device/ptp");
-        let Some(name) = std::fs::read_dir(clocks)
-            .ok()
-            .and_then(|entries| entries.flatten().map(|entry| entry.file_name()).min())
-        else {
-            return Ok(None);
-        };
-        let path = Path::new("/dev").join(name);
+        let Some(number) = nic::phc_index(interface) else { return Ok(None) };
+        let path = PathBuf::from(format!("/dev/ptp{number}"));
         let device = OpenOptions::new().read(true).write(true).open(&path)?;
         Ok(Some(Phc { device, path }))
     }

@@ -6,6 +6,7 @@ mod socket;
 #[cfg(feature = "xdp")]
 mod xdp;
 
+use crate::nic;
 use crate::plan::Route;
 use crate::port::Port;
 use crate::receiver::AnyReceiver;
@@ -14,6 +15,8 @@ pub use socket::SocketLink;
 use std::fmt;
 #[cfg(feature = "xdp")]
 pub use xdp::XdpLink;
+#[cfg(feature = "xdp")]
+pub(crate) use xdp::receiver_status;
 
 /// The interfaces of a worker's lines.
 #[derive(Clone, Debug)]
@@ -31,20 +34,9 @@ impl Interfaces {
     /// Which one does not exist, and which do.
     pub fn find(worker: &WorkerSection) -> anyhow::Result<Interfaces> {
         let names = [worker.interface_a.clone(), worker.interface_b.clone()];
-        let indices = [index_of(&names[0])?, index_of(&names[1])?];
+        let indices = [nic::index(&names[0])?, nic::index(&names[1])?];
         Ok(Interfaces { names, indices })
     }
-}
-
-fn index_of(name: &str) -> anyhow::Result<u32> {
-    let index = std::fs::read_to_string(format!("/sys/class/net/{name}/ifindex")).ok();
-    index.and_then(|text| text.trim().parse().ok()).ok_or_else(|| {
-        let mut known: Vec<String> = std::fs::read_dir("/sys/class/net")
-            .map(|entries| entries.flatten().map(|entry| entry.file_name().to_string_lossy().into()).collect())
-            .unwrap_or_default();
-        known.sort();
-        anyhow::anyhow!("there is no interface {name:?} here; there are: {}", known.join(", "))
-    })
 }
 
 /// The way in, by backend.
@@ -92,7 +84,9 @@ impl Link {
             }),
             #[cfg(not(feature = "xdp"))]
             BackendChoice::Xdp => {
-                anyhow::bail!("this build has no XDP (built without the `xdp` feature); use `backend: socket`")
+                anyhow::bail!(
+                    "this build has no XDP (built without the `xdp` feature); use `backend: socket`"
+                )
             }
             #[cfg(not(feature = "xdp"))]
             BackendChoice::Auto => {
@@ -121,6 +115,15 @@ impl Link {
             #[cfg(feature = "xdp")]
             Link::Xdp(link) => link.replace_programs(),
             Link::Socket(_) => Ok(0),
+        }
+    }
+
+    /// Modes and counters of what lies before the receiver; nothing for sockets.
+    pub fn status(&self) -> serde_json::Value {
+        match self {
+            #[cfg(feature = "xdp")]
+            Link::Xdp(link) => link.status(),
+            Link::Socket(_) => serde_json::Value::Array(Vec::new()),
         }
     }
 

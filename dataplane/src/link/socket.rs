@@ -33,7 +33,12 @@ impl SocketLink {
         }
     }
 
-    pub(super) fn change(&mut self, opened: &[Route], closed: &[Route], port: &mut Port) -> anyhow::Result<()> {
+    pub(super) fn change(
+        &mut self,
+        opened: &[Route],
+        closed: &[Route],
+        port: &mut Port,
+    ) -> anyhow::Result<()> {
         for route in opened {
             let socket = FeedSocket::open(self.request(route))?;
             port.send(Command::AddSocket(Box::new(socket)))?;
