@@ -107,6 +107,11 @@ impl<'s> PacketWriter<'s> {
         PacketWriter { schema, bytes: Vec::with_capacity(1500) }
     }
 
+    /// The schema that it writes by.
+    pub fn schema(&self) -> &'s Schema {
+        self.schema
+    }
+
     /// Starts a packet: the one before is forgotten.
     pub fn begin(&mut self, sequence: u32, sending_time_ns: u64) {
         self.bytes.clear();
