@@ -371,4 +371,18 @@ mod tests {
         let kept = history.mark(Line::B, History::TIMES, History::TIMES + 1, 99, &mut lines);
         assert_eq!(kept.other_first_ns, Some(88));
     }
+
+    #[test]
+    fn numbers_that_have_left_the_time_ring_do_not_overwrite_the_times_of_newer_ones() {
+        let mut history = History::new();
+        let mut lines = <[LineStats; 2]>::default();
+        history.begin(0);
+        history.mark(Line::A, History::TIMES, History::TIMES + 8, 10, &mut lines);
+        // Numbers 0 to 8 have left, 9 to 15 have not.
+        history.mark(Line::A, 0, 16, 20, &mut lines);
+        assert_eq!(history.mark(Line::B, 0, 9, 90, &mut lines).other_first_ns, None);
+        assert_eq!(history.mark(Line::B, 9, 16, 90, &mut lines).other_first_ns, Some(20));
+        let newer = history.mark(Line::B, History::TIMES, History::TIMES + 8, 90, &mut lines);
+        assert_eq!(newer.other_first_ns, Some(10));
+    }
 }

@@ -139,6 +139,8 @@ fn compare_counts<P: Protocol>(channel: &Channel<P>, reference: &Reference, kept
             stale: stats.stale,
             unconfirmed: stats.unconfirmed,
             empty: stats.empty,
+            led: stats.lead.count(),
+            led_max_ns: stats.lead.max_ns(),
         };
         assert_eq!(counts, reference.counts[line.index()], "counts of line {line:?}");
         let accounted =

@@ -24,6 +24,9 @@ pub struct Counts {
     pub stale: u64,
     pub unconfirmed: u64,
     pub empty: u64,
+    /// How often it led, and by how much at most, ns.
+    pub led: u64,
+    pub led_max_ns: u64,
 }
 
 pub struct Reference {
@@ -39,6 +42,7 @@ pub struct Reference {
     waiting: BTreeMap<u64, Waiting>,
     marks: Vec<(u64, u64)>,
     seen: BTreeMap<u64, [bool; 2]>,
+    first_ns: BTreeMap<u64, u64>,
     given_up: BTreeSet<u64>,
     line_heard: [bool; 2],
     aside: Option<Packet>,
@@ -62,6 +66,7 @@ impl Reference {
             waiting: BTreeMap::new(),
             marks: Vec::new(),
             seen: BTreeMap::new(),
+            first_ns: BTreeMap::new(),
             given_up: BTreeSet::new(),
             line_heard: [false; 2],
             aside: None,
@@ -149,8 +154,16 @@ impl Reference {
         }
         let given_up = |sequence| sequence < self.start || self.given_up.contains(&sequence);
         let late = (packet.first..packet.end()).any(given_up);
+        let other_led = (packet.first..packet.end())
+            .find(|sequence| self.seen.get(sequence).is_some_and(|by| by[1 - line] && !by[line]));
+        if let Some(sequence) = other_led {
+            let other = &mut self.counts[1 - line];
+            other.led += 1;
+            other.led_max_ns = other.led_max_ns.max(packet.recv_ns - self.first_ns[&sequence]);
+        }
         for sequence in packet.first..packet.end() {
             self.seen.entry(sequence).or_default()[line] = true;
+            self.first_ns.entry(sequence).or_insert(packet.recv_ns);
         }
         if brought {
             self.counts[line].won += 1;
@@ -239,6 +252,7 @@ impl Reference {
         });
         self.missing.push(missing);
         self.seen.clear();
+        self.first_ns.clear();
         self.given_up.clear();
     }
 
