@@ -6,8 +6,9 @@ use bus::config::{FeedLine, FeedProtocol, FeedsDocument};
 use std::io::Write;
 use std::path::PathBuf;
 
-/// Validates a feeds file and the template files that it names. On success its channels are listed; on
-/// failure the errors are printed with their places, and the exit code is 1.
+/// Validates a feeds file and the template files that it names.
+///
+/// When all is right its channels are listed; otherwise every error is printed with its place.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// The feeds file, YAML.

@@ -31,33 +31,40 @@ use std::path::{Path, PathBuf};
 
 const NOTES: &str = "\
 The report, for each channel (with --json the keys of one object in `channels`):
-  packets     packets that arrived on line a and line b
-  won         packets that brought at least one sequence number first
-  duplicates  packets that brought nothing new
-  missing     sequence numbers that this line never brought while the other did, counted from the line's
-              first packet on (with `first_sequence` in the feeds file: from there on)
-  gaps        sequence numbers that no line brought, declared lost
-  resets      times the sender started over
-  heartbeats  MDP 3.0: after arbitration, as each has a sequence number; MoldUDP64: packets on both lines
-  late        packets wholly behind the channel, of which something had been declared lost
-  stale       packets left over from a session or count that is over
-  unconfirmed packets far off the sequence that no second packet confirmed
-  malformed   packets and messages that were refused
-  messages    messages delivered after arbitration, by type or template id
-  ticks       ticks made of them (rows also hold the declared gaps and the clears of a restart)
+  packets      packets that arrived on line a and line b
+  won          packets that brought at least one sequence number first
+  duplicates   packets that brought nothing new
+  missing      sequence numbers that this line never brought while the other
+               did, from the line's first packet on (with `first_sequence` in
+               the feeds file: from there on)
+  gaps         sequence numbers that no line brought, declared lost
+  resets       times the sender started over
+  heartbeats   MDP 3.0: after arbitration, as each has a sequence number;
+               MoldUDP64: packets on both lines
+  late         packets wholly behind, of which something was declared lost
+  stale        packets left over from a session or count that is over
+  unconfirmed  packets far off the sequence that no second packet confirmed
+  malformed    packets and messages that were refused
+  messages     messages after arbitration, by type or template id
+  ticks        ticks made of them (the rows of --ticks also hold declared gaps
+               and the clears of a restart)
 
 Exit codes:
-  0  decoded. A file that ends inside a packet is decoded to its last whole one, and a warning names the place.
-     Also when the reader of standard output went away.
-  1  an error: no capture, no recognisable feed, a file that cannot be read or written. A file that is damaged
-     in the middle is decoded and reported up to there.
-  2  the command line was not understood";
+  0  Decoded. A file that ends inside a packet is decoded to its last whole one
+     and a warning names the place. Also when the reader of standard output
+     went away.
+  1  An error: no capture, no recognisable feed, a file that cannot be read or
+     written. A file that is damaged in the middle is decoded and reported up
+     to there.
+  2  The command line was not understood.";
 
-/// Decodes a packet capture (pcap or pcapng, gzip too) offline, by the code that the data plane runs: both
-/// lines of each channel are arbitrated, messages become ticks, and what happened is reported.
+/// Decodes a packet capture (pcap or pcapng, gzip too) offline.
 ///
-/// Receive times are the capture's own, and they drive the gap timeouts too. Without --feeds the feeds are
-/// guessed from the packets, which reads the file twice, and the feeds file that was assumed is printed.
+/// By the code that the data plane runs, both lines of each channel are arbitrated, messages become ticks, and
+/// what happened is reported. Receive times are the capture's own, and they drive the gap timeouts too.
+///
+/// Without --feeds the feeds are guessed from the packets, which reads the file twice, and the feeds file that
+/// was assumed is printed.
 #[derive(clap::Args)]
 #[command(after_help = NOTES)]
 pub(crate) struct Args {

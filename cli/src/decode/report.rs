@@ -167,8 +167,10 @@ impl ChannelReport {
         line("missing on B", ranges(self.missing.b.0.iter().map(|range| (*range.start(), *range.end()))));
         line("gaps", ranges(self.gaps.iter().map(|gap| (gap.from, gap.to))));
         line("malformed", pairs(&self.malformed_reasons));
-        for (name, count) in [("late", self.late), ("stale", self.stale), ("unconfirmed", self.unconfirmed)] {
-            line(name, if count > 0 { format!("{count} packets, not delivered") } else { String::new() });
+        for (name, count) in
+            [("packets late", self.late), ("packets stale", self.stale), ("unconfirmed", self.unconfirmed)]
+        {
+            line(name, if count > 0 { format!("{count}, not delivered") } else { String::new() });
         }
         text
     }
@@ -242,7 +244,7 @@ mod tests {
         assert_eq!(table[0].len(), table[1].len(), "{text}");
         assert!(text.contains("missing on B      3–4, 9\n"), "{text}");
         assert!(text.contains("gaps              11–12\n"), "{text}");
-        assert!(text.contains("late              3 packets, not delivered\n"), "{text}");
+        assert!(text.contains("packets late      3, not delivered\n"), "{text}");
         assert!(text.starts_with("12 records, 2 of no feed\n"), "{text}");
     }
 
