@@ -13,18 +13,18 @@ export CARGO_TARGET_DIR FEEDPLANE_PYTHON
 help: ## this list
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 16
 	echo
-	echo '  CAPTURE=file.pcap make demo     plays that capture instead of a synthetic session'
+	echo '  CAPTURE=file.pcap make demo     plays that capture instead of a synthetic session (SCHEMA=templates.xml for MDP 3.0)'
 	echo '  TABLES="b c" make bench         only these tables (a receiver, b arbiter, c decode, d redis, e latency)'
 	echo '  FEEDPLANE_CAPTURES=folder       runs the tests on real exchange captures, too'
 
 setup: ## install what is missing (Debian packages as root, .venv); changes nothing the second time
 	@scripts/setup.sh
 
-build: setup ## the release binary
-	@cargo build --release -p feedplane-cli
+build: setup ## the release binaries
+	@cargo build --release -p feedplane-cli -p feedplane-dataplane
 
 demo: build ## an exchange, two impaired lines, XDP, Redis: two minutes, leaves nothing behind
-	@"$$CARGO_TARGET_DIR/release/feedplane" demo $(if $(CAPTURE),--capture "$(CAPTURE)")
+	@"$$CARGO_TARGET_DIR/release/feedplane" demo $(if $(CAPTURE),--capture "$(CAPTURE)") $(if $(SCHEMA),--schema "$(SCHEMA)")
 
 test: setup ## every test; ends with what could not be run here
 	@scripts/test.sh

@@ -5,12 +5,17 @@
 
 mod check;
 mod decode;
+mod demo;
+mod play;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
-const EXIT_CODES: &str = "Exit codes:\n  0  done; also when the reader of standard output went away\n  1  an error, \
-                          named on standard error\n  2  the command line was not understood";
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  Done. Also when the reader of standard output went away.
+  1  An error, named on standard error.
+  2  The command line was not understood.";
 
 /// Exchange feeds in, one arbitrated stream of ticks out.
 #[derive(Parser)]
@@ -22,8 +27,9 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Decode a packet capture offline, by the code that the data plane runs.
     Decode(decode::Args),
+    Play(Box<play::PlayArgs>),
+    Demo(demo::Args),
     /// Work with feeds files.
     #[command(subcommand)]
     Feeds(FeedsCommand),
@@ -31,13 +37,14 @@ enum Command {
 
 #[derive(Subcommand)]
 enum FeedsCommand {
-    /// Validate a feeds file and list its channels.
     Check(check::Args),
 }
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Decode(args) => decode::run(&args),
+        Command::Play(args) => play::run(&args),
+        Command::Demo(args) => demo::run(&args),
         Command::Feeds(FeedsCommand::Check(args)) => check::run(&args),
     };
     match outcome {

@@ -3,10 +3,9 @@
 //!
 //! The glue between the command line, feeds files and the venue; what is sent and when is the venue's.
 
-mod feeds_file;
+pub(crate) mod feeds_file;
 
 use anyhow::{Context, Result, bail};
-use bus::config::FeedsDocument;
 use clap::ValueEnum;
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -162,14 +161,15 @@ pub(crate) fn run(args: &PlayArgs) -> Result<()> {
                 let firsts = feeds_file::first_sequences(Recorded::new(open()?, channels.clone()));
                 feeds_file::write(feeds_out, &channels, args.schema.as_deref(), &firsts)?;
             }
-            send(args, Recorded::new(open()?, channels), impairments)?
+            let begin_ns = feeds_file::begin_ns(Recorded::new(open()?, channels.clone()));
+            send(args, Recorded::new(open()?, channels), begin_ns, impairments)?
         }
         (None, Some(protocol)) => {
             let source = Synthetic::new(&spec(args, protocol))?;
             if let Some(feeds_out) = &args.feeds_out {
                 feeds_file::write_for_synthetic(feeds_out, source.channels())?;
             }
-            send(args, source, impairments)?
+            send(args, source, SESSION_BEGIN_NS, impairments)?
         }
         (None, None) => bail!("nothing to play"),
     };
@@ -219,14 +219,19 @@ fn spec(args: &PlayArgs, protocol: SyntheticProtocol) -> SyntheticSpec {
     }
 }
 
-/// Plays a session the way that the command line chose.
-fn send<S: Source>(args: &PlayArgs, source: S, impairments: [Impairment; 2]) -> Result<Report> {
+/// Plays a session the way that the command line chose. A file gets the times that the session had.
+fn send<S: Source>(
+    args: &PlayArgs,
+    source: S,
+    begin_ns: u64,
+    impairments: [Impairment; 2],
+) -> Result<Report> {
     let stop = stop_on_signals()?;
     let channels = source.channels().to_vec();
     let mut script = Script::new(source, args.speed, impairments, args.seed);
     if let Some(path) = &args.way.write {
         let file = File::create(path).with_context(|| path.display().to_string())?;
-        let mut outlet = FileOutlet::new(BufWriter::new(file), SESSION_BEGIN_NS, args.vlan)?;
+        let mut outlet = FileOutlet::new(BufWriter::new(file), begin_ns, args.vlan)?;
         let report = play(&mut script, &mut outlet, &mut VirtualClock::default(), &stop)?;
         outlet.finish()?;
         return Ok(report);
@@ -268,9 +273,7 @@ fn stop_on_signals() -> Result<Arc<AtomicBool>> {
 }
 
 fn parse_speed(text: &str) -> Result<Pace, String> {
-    let number = |text: &str| {
-        f64::from_str(text).ok().filter(|number| number.is_finite() && *number > 0.0)
-    };
+    let number = |text: &str| f64::from_str(text).ok().filter(|number| number.is_finite() && *number > 0.0);
     let pace = match text.strip_suffix("pps") {
         Some(rate) => number(rate).map(Pace::PacketsPerSecond),
         None if text == "flat" => Some(Pace::FlatOut),

@@ -2,9 +2,9 @@
 
 use anyhow::{Context, Result};
 use bus::config::{Feed, FeedLine, FeedLines, FeedProtocol, FeedsDocument};
-use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::{Path, PathBuf};
+use venue::recorded::Recorded;
 use venue::session::{Channel, LineAddress, Packet, Protocol, Source};
 
 /// DBN publisher ids of the datasets behind the protocols.
@@ -14,7 +14,7 @@ const PUBLISHER_NASDAQ_ITCH: u16 = 2;
 const TEMPLATE_FILE: &str = "feedplane-mdp3.xml";
 
 /// The channels that a feeds file names, or, without one, those that the capture seems to hold.
-pub(super) fn channels(feeds: Option<&Path>, capture: &Path) -> Result<Vec<Channel>> {
+pub(crate) fn channels(feeds: Option<&Path>, capture: &Path) -> Result<Vec<Channel>> {
     let Some(path) = feeds else { return guessed(capture) };
     let document = FeedsDocument::load(path).with_context(|| path.display().to_string())?;
     Ok(document.feeds.iter().map(channel_of).collect())
@@ -65,7 +65,7 @@ fn protocol_name(protocol: Protocol) -> &'static str {
 }
 
 /// The lowest sequence number of each channel before its sender restarts.
-pub(super) fn first_sequences(mut source: impl Source) -> Vec<Option<u64>> {
+pub(crate) fn first_sequences(mut source: impl Source) -> Vec<Option<u64>> {
     let mut firsts = vec![None; source.channels().len()];
     let mut packet = Packet::default();
     // Damage ends the session here as it will when it is played, and is reported then.
@@ -78,8 +78,15 @@ pub(super) fn first_sequences(mut source: impl Source) -> Vec<Option<u64>> {
     firsts
 }
 
+/// When a capture's first packet of a feed was captured, ns since the Unix epoch; 0 when there is none.
+pub(crate) fn begin_ns(mut capture: Recorded) -> u64 {
+    // Damage is reported when it is played.
+    let _ = capture.next(&mut Packet::default());
+    capture.begin_ns()
+}
+
 /// Writes the feeds file of a made-up session, and the template file that it names.
-pub(super) fn write_for_synthetic(path: &Path, channels: &[Channel]) -> Result<()> {
+pub(crate) fn write_for_synthetic(path: &Path, channels: &[Channel]) -> Result<()> {
     let mdp3 = channels.iter().any(|channel| channel.protocol == Protocol::Mdp3);
     if mdp3 {
         let template = path.parent().unwrap_or(Path::new("")).join(TEMPLATE_FILE);
@@ -89,7 +96,7 @@ pub(super) fn write_for_synthetic(path: &Path, channels: &[Channel]) -> Result<(
 }
 
 /// Writes a feeds file by which a data plane receives these channels.
-pub(super) fn write(
+pub(crate) fn write(
     path: &Path,
     channels: &[Channel],
     schema: Option<&Path>,

@@ -1,0 +1,229 @@
+//! `feedplane demo`: the whole main job on one machine. A made-up exchange (or a capture) on two bad lines, XDP
+//! and AF_XDP in a network namespace of its own, a private Redis, and at the end a report that must add up.
+//!
+//! Nothing is left behind: the namespace, Redis, the data plane and the folder end with this process, also on
+//! Ctrl-C and on SIGKILL.
+
+mod account;
+mod look;
+mod table;
+mod world;
+
+use crate::play::feeds_file;
+use anyhow::{Context, Result, ensure};
+use bus::config::FeedsDocument;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+use table::Table;
+use venue::account::Report;
+use venue::capture::Capture;
+use venue::impair::{Impairment, LineImpairment};
+use venue::play::{RealClock, play};
+use venue::recorded::Recorded;
+use venue::script::{Pace, Script};
+use venue::send::{RawOutlet, RawTarget, UdpOutlet};
+use venue::session::{Channel, Source};
+use venue::synthetic::{SessionEnd, Synthetic, SyntheticSpec};
+use world::World;
+
+/// Between two looks at the data plane.
+const TURN: Duration = Duration::from_millis(500);
+/// What is done to the lines unless said otherwise: 1 % and 2 % lost, some twice, late, overtaken, damaged.
+const IMPAIR_A: &str = "a:loss=0.01,duplicate=0.001,reorder=0.01/3,corrupt=0.0005";
+const IMPAIR_B: &str = "b:loss=0.02,burst=0.0002/20,skew=150us,jitter=50us,corrupt=0.0005";
+
+/// Plays an exchange on two impaired lines, takes them off the wire by XDP, publishes to a private Redis,
+/// shows it all live and proves at the end that it adds up.
+///
+/// As root it works in a network namespace with veth pairs of its own. Without the rights it runs on kernel
+/// sockets over loopback, and says so.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Play this capture (pcap or pcapng, gzip too) instead of a made-up session.
+    #[arg(long, value_name = "FILE")]
+    capture: Option<PathBuf>,
+    /// CME's SBE template XML, for a capture of MDP 3.0.
+    #[arg(long, value_name = "FILE", requires = "capture")]
+    schema: Option<PathBuf>,
+    /// Channels of the made-up session.
+    #[arg(long, default_value_t = 4, conflicts_with = "capture")]
+    channels: u16,
+    /// Messages a second of the made-up session, over all channels.
+    #[arg(long, default_value_t = 100_000.0, conflicts_with = "capture")]
+    rate: f64,
+    /// Seconds that the made-up session lasts.
+    #[arg(long, default_value_t = 15, conflicts_with = "capture")]
+    seconds: u64,
+    /// Packets a second at which a capture is played; its own timing when left out.
+    #[arg(long, value_name = "PPS", requires = "capture")]
+    pps: Option<f64>,
+    /// Decides the session and what is lost.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// What is done to a line, as in `feedplane play`; once for each line.
+    #[arg(long, value_name = "LINE:WHAT", default_values = [IMPAIR_A, IMPAIR_B])]
+    impair: Vec<LineImpairment>,
+}
+
+pub(crate) fn run(args: &Args) -> Result<()> {
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+        signal_hook::flag::register(signal, Arc::clone(&stop)).context("signals")?;
+    }
+    let world = World::new()?;
+    match &args.capture {
+        Some(path) => {
+            let open = || Capture::open(path).with_context(|| path.display().to_string());
+            let channels = feeds_file::channels(None, path)?;
+            let firsts = feeds_file::first_sequences(Recorded::new(open()?, channels.clone()));
+            let schema = args.schema.as_ref().map(std::path::absolute).transpose()?;
+            feeds_file::write(&world.path("feeds.yaml"), &channels, schema.as_deref(), &firsts)?;
+            wait_longer(&world)?;
+            let pace = args.pps.map_or(Pace::Recorded { speed: 1.0 }, Pace::PacketsPerSecond);
+            show(args, world, Recorded::new(open()?, channels), pace, &stop)
+        }
+        None => {
+            let session = Synthetic::new(&spec(args, &world))?;
+            feeds_file::write_for_synthetic(&world.path("feeds.yaml"), session.channels())?;
+            wait_longer(&world)?;
+            show(args, world, session, Pace::Recorded { speed: 1.0 }, &stop)
+        }
+    }
+}
+
+/// The venue sends both lines from one thread of a machine that it shares with everything else: when it is
+/// held up, a line is late by what no network does. So the demo waits longer for the other line than a
+/// trading desk would.
+fn wait_longer(world: &World) -> Result<()> {
+    let path = world.path("feeds.yaml");
+    let mut document = FeedsDocument::load(&path)?;
+    for feed in &mut document.feeds {
+        feed.gap_timeout_us = 200_000;
+        feed.window_packets = 16_384;
+    }
+    Ok(std::fs::write(&path, serde_saphyr::to_string(&document)?)?)
+}
+
+fn spec(args: &Args, world: &World) -> SyntheticSpec {
+    let end = SessionEnd::Duration(args.seconds * 1_000_000_000);
+    let mut spec = SyntheticSpec::new(end, args.seed);
+    spec.channels = args.channels;
+    spec.messages_per_s = args.rate;
+    if let Some(destinations) = world.loopback_destinations() {
+        spec.destinations = destinations;
+    }
+    spec
+}
+
+fn show<S: Source + Send>(
+    args: &Args,
+    mut world: World,
+    session: S,
+    pace: Pace,
+    stop: &AtomicBool,
+) -> Result<()> {
+    let channels = session.channels().to_vec();
+    let impairments = impairments(args, world.is_private());
+    println!("feedplane demo");
+    println!("  network     {}", world.describe());
+    println!("  lines       A: {}\n              B: {}", told(&impairments[0]), told(&impairments[1]));
+    world.start_dataplane()?;
+    println!("  data plane  {}", world.describe_dataplane()?);
+    println!();
+    let report = play_and_watch(args, &mut world, session, pace, impairments, stop)?;
+    let status = world.stop_dataplane()?;
+    let stream = look::read_stream(&world)?;
+    let adds_up = account::print(&report, &stream, &status)?;
+    look::latency(&status);
+    look::stream(&world, &channels)?;
+    if stop.load(Ordering::Relaxed) {
+        println!("\nstopped early, as asked; everything above is of what was sent until then");
+    }
+    println!("\nnothing is left behind: the namespace, Redis and the data plane are gone with this process");
+    ensure!(adds_up, "the report does not add up");
+    Ok(())
+}
+
+fn play_and_watch<S: Source + Send>(
+    args: &Args,
+    world: &mut World,
+    session: S,
+    pace: Pace,
+    impairments: [Impairment; 2],
+    stop: &AtomicBool,
+) -> Result<Report> {
+    let mut script = Script::new(session, pace, impairments, args.seed);
+    let network = world.network();
+    std::thread::scope(|scope| {
+        let player = scope.spawn(|| -> Result<Report> {
+            let mut clock = RealClock::start();
+            Ok(match &network {
+                Some(network) => network.run(|| {
+                    let interfaces = world::VENUE_ENDS.map(|name| Some(name.to_owned()));
+                    let mut outlet = RawOutlet::new(&RawTarget { interfaces, vlan: None, ttl: 1 })?;
+                    play(&mut script, &mut outlet, &mut clock, stop)
+                })?,
+                None => {
+                    let mut outlet = UdpOutlet::new([std::net::Ipv4Addr::LOCALHOST; 2], 1)?;
+                    play(&mut script, &mut outlet, &mut clock, stop)?
+                }
+            })
+        });
+        let mut table = Table::new();
+        let mut due = Instant::now();
+        while !player.is_finished() {
+            if Instant::now() >= due {
+                due += TURN;
+                if let Err(error) = world.status().and_then(|status| table.show(&status)) {
+                    // The venue must end for this process to end.
+                    stop.store(true, Ordering::Relaxed);
+                    let _ = player.join();
+                    return Err(error);
+                }
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        player.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}
+
+fn impairments(args: &Args, raw: bool) -> [Impairment; 2] {
+    let mut lines = [Impairment::default(), Impairment::default()];
+    for LineImpairment { lines: wanted, impairment } in &args.impair {
+        for (line, _) in lines.iter_mut().zip(wanted).filter(|(_, wanted)| **wanted) {
+            *line = impairment.clone();
+            if !raw {
+                // A UDP socket would compute a right checksum over flipped bits.
+                line.corrupt = 0.0;
+            }
+        }
+    }
+    lines
+}
+
+/// An impairment in words.
+fn told(impairment: &Impairment) -> String {
+    let percent = |what: &str, probability: f64| {
+        (probability > 0.0).then(|| format!("{:.4} % {what}", probability * 100.0).replace("00 %", " %"))
+    };
+    let parts = [
+        percent("lost", impairment.loss),
+        impairment
+            .burst
+            .and_then(|burst| percent(&format!("begin a burst of {}", burst.packets), burst.probability)),
+        percent("sent twice", impairment.duplicate),
+        impairment.reorder.and_then(|reorder| percent("overtaken", reorder.probability)),
+        (impairment.skew_ns > 0).then(|| format!("{} µs late", impairment.skew_ns / 1_000)),
+        percent("corrupted", impairment.corrupt),
+        percent("cut", impairment.truncate),
+    ];
+    let parts: Vec<String> = parts.into_iter().flatten().collect();
+    if parts.is_empty() { "clean".into() } else { parts.join(", ") }
+}
+
+/// The name of a channel by its number.
+fn name_of(channels: &[Channel], channel_id: u16) -> &str {
+    channels.iter().find(|channel| channel.channel_id == channel_id).map_or("?", |channel| &channel.name)
+}
