@@ -286,6 +286,17 @@ fn a_frame_that_the_capture_cut_is_named_and_not_taken_for_data() {
 }
 
 #[test]
+fn a_snapshot_length_beyond_all_bounds_is_only_a_number() {
+    let folder = tempfile::tempdir().unwrap();
+    let plain = impaired(folder.path());
+    let mut bytes = std::fs::read(&plain).unwrap();
+    bytes[16..20].copy_from_slice(&u32::MAX.to_le_bytes());
+    let huge = folder.path().join("huge-snaplen.pcap");
+    std::fs::write(&huge, bytes).unwrap();
+    assert_eq!(decode_json(&huge, &[]), decode_json(&plain, &[]));
+}
+
+#[test]
 fn what_is_no_capture_or_holds_no_feed_is_an_error_that_says_so() {
     let folder = tempfile::tempdir().unwrap();
     let file = |name: &str, bytes: &[u8]| {
