@@ -185,9 +185,6 @@ fn fixed_advice(phase: Phase, errno: i32) -> Option<&'static str> {
             "the driver refuses XDP as the interface is set now: lower its MTU (about 3,500 bytes at most), \
              switch LRO and hardware GRO off, and leave a transmit queue per CPU (`ethtool -K`, `-L`)"
         }
-        (Phase::AttachGeneric, libc::EINVAL) => {
-            "a program bound to its device cannot run in the generic mode"
-        }
         (Phase::AttachNative | Phase::AttachGeneric, libc::EBUSY | libc::EEXIST) => {
             "another XDP program is attached to the interface: `ip link show` names it, `ip link set dev … \
              xdp off` or the end of its process takes it away"

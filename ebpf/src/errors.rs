@@ -53,6 +53,9 @@ pub enum LoadError {
         /// The last lines that libbpf and the verifier said.
         log: String,
     },
+    /// The interface does not exist.
+    #[error("there is no interface {0} in this network namespace")]
+    NoInterface(u32),
     /// The program loaded, and could not be attached.
     #[error(transparent)]
     Attach(#[from] AttachError),

@@ -30,6 +30,14 @@ impl fmt::Display for AttachMode {
     }
 }
 
+/// Whether the calling thread's network namespace has this interface. The kernel's own answer to an absent
+/// one (EINVAL) has other causes too.
+pub(crate) fn interface_exists(ifindex: u32) -> bool {
+    let mut name = [0; libc::IF_NAMESIZE];
+    // SAFETY: the call writes a name of at most IF_NAMESIZE bytes.
+    !unsafe { libc::if_indextoname(ifindex, name.as_mut_ptr()) }.is_null()
+}
+
 /// An attached program; dropping it detaches.
 #[derive(Debug)]
 pub(crate) struct Link {

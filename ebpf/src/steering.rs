@@ -8,7 +8,7 @@
 use crate::counters::Counters;
 use crate::errors::{ChangeError, LoadError};
 use crate::feeds::{FeedKey, FeedValue};
-use crate::link::{AttachMode, Link};
+use crate::link::{AttachMode, Link, interface_exists};
 use crate::program::{MapSizes, Program, Variant};
 use std::os::fd::BorrowedFd;
 
@@ -91,6 +91,9 @@ impl Steering {
     /// # Errors
     /// When nothing that the request allows works: why the last choice was refused.
     pub fn load(ifindex: u32, request: &LoadRequest) -> Result<Self, LoadError> {
+        if !interface_exists(ifindex) {
+            return Err(LoadError::NoInterface(ifindex));
+        }
         let mut fallbacks = Vec::new();
         let mut refused = LoadError::BadRequest("nothing to try");
         for (variant, mode) in request.candidates(ifindex) {

@@ -3,7 +3,7 @@
 
 use crate::diagnose::Phase;
 use crate::errors::{Errno, LoadError};
-use crate::link::{AttachMode, Link};
+use crate::link::{AttachMode, Link, interface_exists};
 use crate::{libbpf_log, run};
 use libbpf_rs::skel::{OpenSkel, SkelBuilder};
 use skeleton::TrafficSkelBuilder;
@@ -47,6 +47,9 @@ impl Generator {
     /// # Errors
     /// What the kernel refused, with an explanation.
     pub fn load(ifindex: u32) -> Result<Self, LoadError> {
+        if !interface_exists(ifindex) {
+            return Err(LoadError::NoInterface(ifindex));
+        }
         let program = load("generate", Some(ifindex))?;
         Ok(Self { program })
     }
@@ -77,6 +80,9 @@ impl Pass {
     /// # Errors
     /// What the kernel refused, with an explanation.
     pub fn attach(ifindex: u32) -> Result<Self, LoadError> {
+        if !interface_exists(ifindex) {
+            return Err(LoadError::NoInterface(ifindex));
+        }
         let program = load("pass", None)?;
         Ok(Self { _link: Link::attach(program.as_fd(), ifindex, AttachMode::Native)? })
     }
