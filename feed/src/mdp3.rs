@@ -128,10 +128,10 @@ impl Protocol for Mdp3 {
         if delivery.skip > 0 || delivery.take == 0 {
             return;
         }
-        let packet_tick = self.first_tick(delivery);
+        let tick = self.first_tick(delivery);
         let Mdp3 { schema, event, trades, counts, .. } = self;
         let mut decoder =
-            Decoder { packet_tick, tick: packet_tick, event, trades, sink, malformed: malformed_at };
+            Decoder { tick, packet_flags: tick.flags, event, trades, sink, malformed: malformed_at };
         for message in Messages::new(delivery.payload) {
             let message = match message {
                 Ok(message) => message,

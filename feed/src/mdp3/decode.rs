@@ -22,10 +22,10 @@ const ROUND_LOT: i64 = 2;
 
 /// What decoding one packet works with.
 pub(super) struct Decoder<'d, S, M> {
-    /// What all ticks of the packet have in common.
-    pub(super) packet_tick: Tick,
     /// What all ticks of the message have in common.
     pub(super) tick: Tick,
+    /// The flags that all ticks of the packet have in common.
+    pub(super) packet_flags: Flags,
     pub(super) event: &'d mut Event,
     pub(super) trades: &'d mut Trades,
     pub(super) sink: &'d mut S,
@@ -48,18 +48,18 @@ impl<S: Sink, M: FnMut(Malformed)> Decoder<'_, S, M> {
     pub(super) fn message(&mut self, message: &Message<'_>, template: &Template) {
         let root = message.root();
         let indicator = template.root.match_event_indicator.get(&root);
-        self.tick = self.packet_tick;
+        let bits = indicator.unwrap_or(0);
+        let recovery = if bits & RECOVERY != 0 { Flags::SNAPSHOT } else { Flags::NONE };
         self.tick.ts_event = template.root.transact_time.get(&root).unwrap_or(0) as u64;
-        if indicator.unwrap_or(0) & RECOVERY != 0 {
-            self.tick.flags |= Flags::SNAPSHOT;
-        }
-        let mut ends = indicator.unwrap_or(0) & END_OF_EVENT != 0;
+        self.tick.flags = self.packet_flags | recovery;
+        self.tick.instrument_id = 0;
+        let mut ends = bits & END_OF_EVENT != 0;
         match template.kind {
             Kind::Book => self.book(message, template),
             Kind::OrderBook => self.order_book(message, template),
             Kind::Trade => {
                 self.trade(message, template);
-                if indicator.unwrap_or(0) & (LAST_TRADE | END_OF_EVENT) != 0 {
+                if bits & (LAST_TRADE | END_OF_EVENT) != 0 {
                     self.trades.clear();
                 }
             }
