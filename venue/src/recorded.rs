@@ -70,6 +70,11 @@ impl Recorded {
         }
     }
 
+    /// When the first packet was captured, ns since the Unix epoch; 0 before one was read.
+    pub fn begin_ns(&self) -> u64 {
+        self.begin_ns.unwrap_or(0)
+    }
+
     /// How far the capture was read.
     pub fn progress(&self) -> Progress {
         self.capture.progress()
