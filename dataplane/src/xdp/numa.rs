@@ -51,4 +51,16 @@ mod tests {
         assert_eq!(node_of_core(folder.path(), 6), None);
         assert_eq!(node_count(Path::new("/nonexistent")), 1);
     }
+
+    #[test]
+    fn memory_can_be_asked_from_a_node_that_is_there_and_not_from_one_that_cannot_be() {
+        let (start, bytes, _) = system::map_packet_memory(1 << 20, false).unwrap();
+        let asked = system::prefer_node(start, bytes, 0);
+        // A kernel without NUMA has no such call, and a sandbox may forbid it.
+        let number = asked.as_ref().err().and_then(std::io::Error::raw_os_error);
+        assert!(asked.is_ok() || matches!(number, Some(libc::ENOSYS | libc::EPERM)), "{asked:?}");
+        assert!(system::prefer_node(start, bytes, 5000).is_err());
+        // SAFETY: the mapping just made, to which nothing else refers.
+        unsafe { system::unmap(start, bytes) };
+    }
 }

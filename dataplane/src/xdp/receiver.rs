@@ -8,6 +8,7 @@ use super::memory::{self, FRAME_BYTES_MAX, MemoryRequest};
 use super::socket::{ReceiveSide, Socket, SocketRequest};
 use super::{Mode, ModeRequest, OpenError, Transfer, checksum};
 use crate::arrival::{Arrival, RawTimes, Receiver};
+use ebpf::diagnose::Phase;
 use ebpf::{AttachMode, Metadata, Steering};
 use feed::Line;
 use std::os::fd::AsFd;
@@ -19,7 +20,7 @@ use zerocopy::FromBytes;
 const BATCH_PACKETS: u32 = 32;
 /// How far ahead packets are prefetched: far enough to hide a miss of the cache, near enough that they stay
 /// in it (chunks are a page apart and compete for the same few places).
-const PREFETCH_AHEAD: u32 = 4;
+const PREFETCH_AHEAD: u32 = 8;
 /// The fewest frames for a socket: below this a burst of one interrupt does not fit.
 const FRAMES_PER_SOCKET_MIN: u32 = 64;
 
@@ -202,7 +203,8 @@ impl XdpReceiver {
         &self.reports
     }
 
-    /// The most packets that can lie in the receive rings at once.
+    /// The most packets that can be on their way at once: each takes a frame, be it in a receive ring or
+    /// still with the NIC.
     pub fn queue_packets(&self) -> u32 {
         self.reports.iter().map(|report| report.frames).sum()
     }
@@ -349,19 +351,29 @@ fn open_sockets(
     fallbacks: &mut Vec<Fallback>,
 ) -> Result<Vec<(Socket, AttachMode)>, OpenError> {
     let generic = interfaces.iter().any(|interface| interface.steering.mode() == AttachMode::Generic);
-    if config.mode == ModeRequest::ZeroCopy || config.mode == ModeRequest::Automatic && !generic {
-        let mut tried = Vec::new();
-        match open_all(interfaces, config, frames, Transfer::ZeroCopy, &mut tried) {
-            Err(error) if config.mode == ModeRequest::Automatic && error.is_no_zero_copy() => {
-                fallbacks.push(Fallback { wanted: "zero-copy".into(), reason: error.to_string() });
+    let transfer = match config.mode {
+        ModeRequest::Automatic if !generic => None,
+        ModeRequest::ZeroCopy => Some(Transfer::ZeroCopy),
+        ModeRequest::Automatic | ModeRequest::Copy | ModeRequest::Generic => Some(Transfer::Copy),
+    };
+    let mut tried = Vec::new();
+    let no_zero_copy = match open_all(interfaces, config, frames, transfer, &mut tried) {
+        // The first socket has zero-copy, and a later one cannot follow.
+        Err(error) if transfer.is_none() && error.is_no_zero_copy() => error,
+        Ok(opened) => {
+            fallbacks.append(&mut tried);
+            if transfer.is_none() && opened.iter().any(|(socket, _)| socket.transfer() == Transfer::Copy) {
+                fallbacks.push(Fallback {
+                    wanted: "zero-copy".into(),
+                    reason: ebpf::diagnose::explain(Phase::BindZeroCopy, libc::EOPNOTSUPP),
+                });
             }
-            result => {
-                fallbacks.append(&mut tried);
-                return result;
-            }
+            return Ok(opened);
         }
-    }
-    open_all(interfaces, config, frames, Transfer::Copy, fallbacks)
+        Err(error) => return Err(error),
+    };
+    fallbacks.push(Fallback { wanted: "zero-copy".into(), reason: no_zero_copy.to_string() });
+    open_all(interfaces, config, frames, Some(Transfer::Copy), fallbacks)
 }
 
 /// Opens, fills, binds and registers, queue after queue.
@@ -369,7 +381,7 @@ fn open_all(
     interfaces: &[Interface<'_>],
     config: &ReceiverConfig,
     frames: u32,
-    transfer: Transfer,
+    transfer: Option<Transfer>,
     fallbacks: &mut Vec<Fallback>,
 ) -> Result<Vec<(Socket, AttachMode)>, OpenError> {
     let queues = interfaces
@@ -417,7 +429,13 @@ fn poll_entry(socket: &Socket) -> libc::pollfd {
     libc::pollfd { fd: socket.as_fd().as_raw_fd(), events: libc::POLLIN, revents: 0 }
 }
 
-const _: () = assert!(FRAME_BYTES_MAX > 1518 + 8);
+/// A frame of an ordinary MTU with two VLAN tags fits.
+const _: () = assert!(FRAME_BYTES_MAX >= 1514 + 8);
+/// Receivers are opened by one thread and may be used by another.
+const _: () = {
+    const fn is_send<T: Send>() {}
+    is_send::<XdpReceiver>();
+};
 
 #[cfg(test)]
 mod tests {

@@ -39,8 +39,9 @@ pub struct SocketRequest {
     pub ifindex: u32,
     /// The queue.
     pub queue: u32,
-    /// How packets get into the memory.
-    pub transfer: Transfer,
+    /// How packets shall get into the memory; `None` = the best that the queue has. A socket on another's
+    /// memory has the other's way, whatever is said here.
+    pub transfer: Option<Transfer>,
     /// Entries of the receive ring; a power of two. Too few shows as `rx_ring_full`.
     pub receive_entries: u32,
     /// Entries of the transmit ring, a power of two; 0 = the socket does not send.
@@ -335,9 +336,12 @@ fn busy_poll(fd: &OwnedFd, request: &SocketRequest, fallbacks: &mut Vec<Fallback
 
 /// Binds, again and again while an old socket is released, but not for ever.
 fn bind(fd: &OwnedFd, request: &SocketRequest, shared: Option<&Socket>) -> Result<(), OpenError> {
-    let (phase, flag) = match request.transfer {
-        Transfer::ZeroCopy => (Phase::BindZeroCopy, SocketAddrXdpFlags::XDP_ZEROCOPY),
-        Transfer::Copy => (Phase::BindCopy, SocketAddrXdpFlags::XDP_COPY),
+    let inherited = shared.map(Socket::transfer);
+    let (phase, flag) = match inherited.or(request.transfer) {
+        Some(Transfer::ZeroCopy) => (Phase::BindZeroCopy, SocketAddrXdpFlags::XDP_ZEROCOPY),
+        Some(Transfer::Copy) => (Phase::BindCopy, SocketAddrXdpFlags::XDP_COPY),
+        // Named neither, the kernel tries zero-copy and takes copy.
+        None => (Phase::BindCopy, SocketAddrXdpFlags::empty()),
     };
     let deadline = Instant::now() + BIND_RETRY_MAX;
     loop {
