@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use redis::{Connection, Value as Reply};
 use serde_json::Value;
 use std::collections::HashMap;
-use tick::{GapReason, Tick};
+use tick::{Action, GapReason, Tick};
 use venue::session::Channel;
 
 /// Entries read by one XRANGE.
@@ -21,6 +21,15 @@ pub(super) struct Record {
     pub(super) first: u64,
     pub(super) last: u64,
     pub(super) content: Kept,
+}
+
+impl Record {
+    fn ticks(&self) -> &[Tick] {
+        match &self.content {
+            Kept::Ticks(ticks) => ticks,
+            Kept::Gap(_) => &[],
+        }
+    }
 }
 
 pub(super) enum Kept {
@@ -78,14 +87,12 @@ pub(super) fn latency(status: &Value) {
 }
 
 /// Prints the first entries as redis-cli would show them, and the first ticks as a person reads them.
-pub(super) fn stream(world: &World, channels: &[Channel]) -> Result<()> {
+pub(super) fn stream(world: &World, records: &[Record], channels: &[Channel]) -> Result<()> {
     let mut connection = connect(world)?;
     let stream = bus::names::RAW_MARKET_DATA;
-    let length: u64 = redis::cmd("XLEN").arg(stream).query(&mut connection)?;
-    println!("\nXRANGE {stream} - + COUNT 3    (of {length} entries)");
+    println!("\nXRANGE {stream} - + COUNT 3    (of {} entries)", records.len());
     let reply: Reply =
         redis::cmd("XRANGE").arg(stream).arg("-").arg("+").arg("COUNT").arg(3).query(&mut connection)?;
-    let mut ticks: Vec<Tick> = Vec::new();
     for at in bus::entries_of_range(&reply)? {
         let Ok(entry) = at.entry else { continue };
         let (c, s, l) = (entry.channel_id, entry.first, entry.last);
@@ -102,11 +109,13 @@ pub(super) fn stream(world: &World, channels: &[Channel]) -> Result<()> {
                 );
             }
         }
-        ticks.extend(entry.ticks());
     }
+    let of_the_book = |tick: &&Tick| !matches!(tick.action, Action::Status | Action::None | Action::Clear);
+    let ticks: Vec<Tick> =
+        records.iter().flat_map(Record::ticks).filter(of_the_book).take(TICKS_SHOWN).copied().collect();
     let symbols = symbols(&mut connection, &ticks)?;
-    println!("\nThe first ticks");
-    for tick in ticks.iter().filter(|tick| tick.instrument_id != 0).take(TICKS_SHOWN) {
+    println!("\nThe first ticks of the book");
+    for tick in &ticks {
         println!("  {}", told(tick, name_of(channels, tick.channel_id), &symbols));
     }
     Ok(())
@@ -116,17 +125,16 @@ pub(super) fn stream(world: &World, channels: &[Channel]) -> Result<()> {
 fn told(tick: &Tick, channel: &str, symbols: &HashMap<u32, String>) -> String {
     let symbol = symbols.get(&tick.instrument_id).map_or("?", String::as_str);
     format!(
-        "{channel} #{:<6} {:<8} {:>6?} {:>4?} {:>10} × {:<6} order {:<8} line {:?}, by {:?}, {:+.1} µs, {:?}",
+        "{channel} #{:<6} {:<8}{:<7}{:<5}{:>10} × {:<6} order {:<8} line {:?}, stamped by {:?}, {:?}",
         tick.sequence,
         symbol,
-        tick.action,
-        tick.side,
+        format!("{:?}", tick.action),
+        format!("{:?}", tick.side),
         tick.price().to_string(),
         if tick.size == Tick::SIZE_UNDEFINED { "all".into() } else { tick.size.to_string() },
         tick.order_id,
         tick.source,
         tick.clock,
-        f64::from(tick.ts_in_delta) / 1e3,
         tick.flags,
     )
 }

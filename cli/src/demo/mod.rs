@@ -137,7 +137,7 @@ fn show<S: Source + Send>(
     let stream = look::read_stream(&world)?;
     let adds_up = account::print(&report, &stream, &status)?;
     look::latency(&status);
-    look::stream(&world, &channels)?;
+    look::stream(&world, &stream, &channels)?;
     if stop.load(Ordering::Relaxed) {
         println!("\nstopped early, as asked; everything above is of what was sent until then");
     }

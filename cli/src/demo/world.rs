@@ -16,6 +16,8 @@ use tempfile::TempDir;
 pub(super) const VENUE_ENDS: [&str; 2] = ["venue-a", "venue-b"];
 /// The data plane's.
 const NIC_ENDS: [&str; 2] = ["nic-a", "nic-b"];
+/// Entries that the stream keeps: all, because the account at the end is made from the stream.
+const ENTRIES_KEPT: u64 = 100_000_000;
 /// More than a data plane needs to start or end on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -85,7 +87,7 @@ impl World {
             "feeds: feeds.yaml\n\
              workers:\n  - {{name: demo, {core}interface_a: {a}, interface_b: {b}}}\n\
              receive: {{backend: {backend}}}\n\
-             publisher: {{redis: '{}'}}\n\
+             publisher: {{redis: '{}', entries_max: {ENTRIES_KEPT}}}\n\
              status: {{file: status.json, interval_ms: 100}}\n",
             self.redis.url()
         );
