@@ -3,7 +3,6 @@
 #
 #   unit, property, end-to-end   cargo nextest where it is installed (a hang is ended after ten minutes), else cargo test
 #   doctests                     cargo test --doc
-#   the rings under loom         every interleaving of producer and consumer, in a target directory of its own
 #
 # A test that cannot run here prints a line `SKIPPED: <reason>` and passes; those lines are collected
 # from the output, so that a green run never hides what it left out.
@@ -25,11 +24,6 @@ step() {
 }
 
 doctests() { cargo test --quiet --workspace --doc; }
-
-rings_under_loom() {
-    CARGO_TARGET_DIR=$target/loom RUSTFLAGS='--cfg loom' LOOM_MAX_PREEMPTIONS=${LOOM_MAX_PREEMPTIONS:-3} \
-        cargo test --quiet -p feedplane-dataplane --no-default-features --lib loom
-}
 
 everything() {
     if cargo nextest --version >/dev/null 2>&1; then
@@ -55,7 +49,6 @@ summary() {
     printf 'All tests passed.\n'
 }
 
-step 'rings under loom' rings_under_loom
-step 'doctests' doctests
 step 'tests' everything
+step 'doctests' doctests
 summary

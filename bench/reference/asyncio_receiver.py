@@ -3,7 +3,7 @@
 asyncio endpoints for line A and line B, the first copy of a sequence number wins, every book entry becomes
 one XADD to Redis. Speaks the packets of bench/schema/book.xml (MDP 3.0 packet header, template 32).
 
-    asyncio_receiver.py --a ADDRESS:PORT --b ADDRESS:PORT [--redis SOCKET] [--pipelined]
+    asyncio_receiver.py --a ADDRESS:PORT [--b ADDRESS:PORT] [--redis SOCKET [--pipelined]] [--core N]
 
 Without --redis packets are only counted. Prints `ready`, runs until standard input closes, then prints one
 JSON line. With --drain N it waits for a line on standard input before it reads, takes N packets and ends.
@@ -12,6 +12,7 @@ JSON line. With --drain N it waits for a line on standard input before it reads,
 import argparse
 import asyncio
 import json
+import os
 import socket
 import struct
 import sys
@@ -125,10 +126,13 @@ async def drain(loop, sockets, wanted):
 
 async def receive(loop, sockets, arguments):
     queue = asyncio.Queue()
-    counted = 0
+    counted, first, last = 0, 0, 1
 
     def count(_line, _data):
-        nonlocal counted
+        nonlocal counted, first, last
+        last = time.perf_counter_ns()
+        if not counted:
+            first = last
         counted += 1
 
     take, arbiter, task = count, None, None
@@ -146,7 +150,7 @@ async def receive(loop, sockets, arguments):
     if task:
         task.cancel()
         return {"packets": arbiter.packets, "duplicates": arbiter.duplicates, "unpublished": queue.qsize()}
-    return {"packets": counted}
+    return {"packets": counted, "ns": last - first}
 
 
 async def main():
@@ -156,7 +160,10 @@ async def main():
     parser.add_argument("--redis")
     parser.add_argument("--pipelined", action="store_true")
     parser.add_argument("--drain", type=int)
+    parser.add_argument("--core", type=int)
     arguments = parser.parse_args()
+    if arguments.core is not None:
+        os.sched_setaffinity(0, [arguments.core])
     loop = asyncio.get_running_loop()
     lines = [("A", arguments.a), ("B", arguments.b)]
     sockets = [(name, open_socket(text)) for name, text in lines if text]

@@ -116,44 +116,102 @@ impl Effort {
     }
 }
 
-/// One contender of a metric: its row, and what takes one round's figure.
+/// A kind of figure that a round gives.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Kind {
+    /// What it is.
+    pub name: String,
+    /// Its unit.
+    pub unit: &'static str,
+    /// Which direction is good.
+    pub better: Better,
+}
+
+impl Kind {
+    /// A cost or a delay.
+    pub fn lower(name: &str, unit: &'static str) -> Kind {
+        Kind { name: name.to_owned(), unit, better: Better::Lower }
+    }
+
+    /// A rate.
+    pub fn higher(name: &str, unit: &'static str) -> Kind {
+        Kind { name: name.to_owned(), unit, better: Better::Higher }
+    }
+}
+
+/// What a round gave: a figure for each kind, and whatever a reader must know of it.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Round {
+    /// The figures, in the order of the kinds.
+    pub figures: Vec<f64>,
+    /// For the rows' notes; the last round's stays.
+    pub note: String,
+}
+
+impl From<f64> for Round {
+    fn from(figure: f64) -> Round {
+        Round { figures: vec![figure], note: String::new() }
+    }
+}
+
+/// One contender: a row for each kind of figure, and what takes one round's figures.
 pub struct Contender<'a> {
-    /// The row that its figures go to.
-    pub row: Row,
-    /// Runs one round.
-    pub round: Box<dyn FnMut() -> Result<f64> + 'a>,
+    rows: Vec<Row>,
+    round: Box<dyn FnMut() -> Result<Round> + 'a>,
+    failed: bool,
 }
 
 impl<'a> Contender<'a> {
-    /// Pairs a row with its measurement.
-    pub fn new(row: Row, round: impl FnMut() -> Result<f64> + 'a) -> Contender<'a> {
-        Contender { row, round: Box::new(round) }
+    /// A contender with one figure a round.
+    pub fn new(row: Row, mut round: impl FnMut() -> Result<f64> + 'a) -> Contender<'a> {
+        Contender::several(vec![row], move || round().map(Round::from))
     }
-}
 
-/// Runs the contenders in alternating rounds and fills their rows. A contender that fails keeps its row,
-/// without a figure and with the error as its note.
-pub fn measure(
-    name: &str,
-    unit: &'static str,
-    better: Better,
-    reference: &str,
-    effort: Effort,
-    mut contenders: Vec<Contender<'_>>,
-) -> Metric {
-    for _ in 0..effort.rounds() {
-        for contender in &mut contenders {
-            if !contender.row.note.is_empty() {
-                continue;
+    /// A contender with a figure a round for each row.
+    pub fn several(rows: Vec<Row>, round: impl FnMut() -> Result<Round> + 'a) -> Contender<'a> {
+        Contender { rows, round: Box::new(round), failed: false }
+    }
+
+    fn run(&mut self) {
+        if self.failed {
+            return;
+        }
+        match (self.round)() {
+            Ok(round) => {
+                for (row, figure) in self.rows.iter_mut().zip(round.figures) {
+                    row.rounds.push(figure);
+                    row.note.clone_from(&round.note);
+                }
             }
-            match (contender.round)() {
-                Ok(figure) => contender.row.rounds.push(figure),
-                Err(error) => contender.row.note = format!("could not run: {error:#}"),
+            Err(error) => {
+                self.failed = true;
+                for row in &mut self.rows {
+                    row.note = format!("could not run: {error:#}");
+                }
             }
         }
     }
-    let rows = contenders.into_iter().map(|contender| contender.row).collect();
-    Metric { name: name.to_owned(), unit, better, reference: reference.to_owned(), rows }.settled()
+}
+
+/// Runs the contenders in alternating rounds and fills their rows: a metric for each kind. A contender that
+/// fails keeps its rows, with the error as their note, and is not asked again.
+pub fn measure(
+    kinds: &[Kind],
+    reference: &str,
+    effort: Effort,
+    mut contenders: Vec<Contender<'_>>,
+) -> Vec<Metric> {
+    for _ in 0..effort.rounds() {
+        for contender in &mut contenders {
+            contender.run();
+        }
+    }
+    let metric = |(at, kind): (usize, &Kind)| {
+        let rows = contenders.iter().filter_map(|contender| contender.rows.get(at).cloned()).collect();
+        let Kind { name, unit, better } = kind.clone();
+        Metric { name, unit, better, reference: reference.to_owned(), rows }.settled()
+    };
+    kinds.iter().enumerate().map(metric).collect()
 }
 
 impl Metric {
@@ -251,9 +309,19 @@ mod tests {
             Contender::new(Row::new("a", ""), || turn('a', 1.0)),
             Contender::new(Row::new("b", ""), || turn('b', 2.0)),
         ];
-        let metric = measure("cost", "ns", Better::Lower, "a", Effort { short: false }, contenders);
+        let metrics = measure(&[Kind::lower("cost", "ns")], "a", Effort { short: false }, contenders);
         assert_eq!(order.borrow().as_str(), "abaaaaaa");
-        assert_eq!(metric.rows[1].note, "could not run: no such device");
-        assert_eq!(metric.rows[1].figure, None);
+        assert_eq!(metrics[0].rows[1].note, "could not run: no such device");
+        assert_eq!(metrics[0].rows[1].figure, None);
+    }
+
+    #[test]
+    fn a_round_with_several_figures_gives_a_row_in_each_metric() {
+        let rows = vec![Row::new("a", "cost"), Row::new("a", "rate")];
+        let round = || Ok(Round { figures: vec![2.0, 500.0], note: "copy mode".to_owned() });
+        let kinds = [Kind::lower("cost", "ns"), Kind::higher("rate", "1/s")];
+        let metrics = measure(&kinds, "a", Effort { short: true }, vec![Contender::several(rows, round)]);
+        assert_eq!((metrics[0].rows[0].figure, metrics[1].rows[0].figure), (Some(2.0), Some(500.0)));
+        assert_eq!((metrics[1].better, metrics[1].rows[0].note.as_str()), (Better::Higher, "copy mode"));
     }
 }

@@ -55,5 +55,7 @@ fn decode_all(protocol: &mut impl Protocol, packets: &[Vec<u8>]) -> Result<u64> 
 
 /// Measures the table.
 pub(super) fn table(effort: Effort) -> Result<Table> {
-    Ok(Table { id: 'c', title: "decoders", metrics: vec![itch::metric(effort)?, mdp3::metric(effort)?] })
+    let mut metrics = itch::metric(effort)?;
+    metrics.extend(mdp3::metric(effort)?);
+    Ok(Table { id: 'c', title: "decoders", metrics })
 }

@@ -2,6 +2,7 @@
 
 mod arbiter;
 mod decode;
+mod receiver;
 mod redis;
 
 use crate::harness::{Effort, Table};
@@ -19,6 +20,7 @@ pub struct Entry {
 
 /// Every table, in the order of the report.
 pub const ALL: &[Entry] = &[
+    Entry { id: 'a', about: "receiver cost and top rate", run: receiver::table },
     Entry { id: 'b', about: "arbiter, per packet", run: arbiter::table },
     Entry { id: 'c', about: "decoders, per message", run: decode::table },
     Entry { id: 'd', about: "ticks a second into one Redis", run: redis::table },

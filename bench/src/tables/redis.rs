@@ -4,7 +4,7 @@
 //! socket, trimmed by `MAXLEN ~`, and is done when the server has acknowledged the last one. The stream is
 //! emptied between rounds.
 
-use crate::harness::{Better, Contender, Effort, Metric, Row, Table, measure};
+use crate::harness::{Contender, Effort, Kind, Row, Table, measure};
 use crate::python;
 use anyhow::{Context, Result, ensure};
 use lab::redis_server::RedisServer;
@@ -103,7 +103,6 @@ pub(super) fn table(effort: Effort) -> Result<Table> {
             || asyncio(server, effort.scaled(50_000), DEPTH),
         ),
     ];
-    let metric: Metric =
-        measure("ticks into one Redis", "ticks/s", Better::Higher, REFERENCE, effort, contenders);
-    Ok(Table { id: 'd', title: "redis", metrics: vec![metric] })
+    let kinds = [Kind::higher("ticks into one Redis", "ticks/s")];
+    Ok(Table { id: 'd', title: "redis", metrics: measure(&kinds, REFERENCE, effort, contenders) })
 }

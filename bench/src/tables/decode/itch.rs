@@ -2,7 +2,7 @@
 
 use super::decode_all;
 use crate::corpus::{self, ItchCorpus};
-use crate::harness::{Better, Contender, Effort, Metric, Row, Target, measure};
+use crate::harness::{Contender, Effort, Kind, Metric, Row, Target, measure};
 use anyhow::{Result, ensure};
 use feed::Itch50;
 use itchy::MessageStream;
@@ -14,7 +14,7 @@ const REFERENCE: &str = "itchy 0.3.4";
 const PUBLISHER: u16 = 2;
 
 /// Measures the metric.
-pub(super) fn metric(effort: Effort) -> Result<Metric> {
+pub(super) fn metric(effort: Effort) -> Result<Vec<Metric>> {
     let ItchCorpus { corpus, file } = corpus::itch(effort.scaled(400_000))?;
     let itchy = || -> Result<f64> {
         let began = Instant::now();
@@ -50,5 +50,5 @@ pub(super) fn metric(effort: Effort) -> Result<Metric> {
             itchy,
         ),
     ];
-    Ok(measure(&name, "ns/message", Better::Lower, REFERENCE, effort, contenders))
+    Ok(measure(&[Kind::lower(&name, "ns/message")], REFERENCE, effort, contenders))
 }

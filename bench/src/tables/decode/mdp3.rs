@@ -3,7 +3,7 @@
 use super::decode_all;
 use crate::book;
 use crate::corpus;
-use crate::harness::{Better, Contender, Effort, Metric, Row, Target, measure};
+use crate::harness::{Contender, Effort, Kind, Metric, Row, Target, measure};
 use anyhow::{Context, Result};
 use feed::Mdp3;
 use std::hint::black_box;
@@ -17,7 +17,7 @@ const PUBLISHER: u16 = 1;
 const CME_SCHEMA: &str = "cme_mdp3/Cme.Futures.Mdp3.Sbe.v1.6.xml";
 
 /// Measures the metric.
-pub(super) fn metric(effort: Effort) -> Result<Metric> {
+pub(super) fn metric(effort: Effort) -> Result<Vec<Metric>> {
     let corpus = corpus::mdp3(effort.scaled(400_000))?;
     let generated = || -> Result<f64> {
         let began = Instant::now();
@@ -54,5 +54,5 @@ pub(super) fn metric(effort: Effort) -> Result<Metric> {
             generated,
         ),
     ];
-    Ok(measure(&name, "ns/entry", Better::Lower, REFERENCE, effort, contenders))
+    Ok(measure(&[Kind::lower(&name, "ns/entry")], REFERENCE, effort, contenders))
 }
