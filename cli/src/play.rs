@@ -55,13 +55,6 @@ pub(crate) struct PlayArgs {
     /// Feeds file: which of the capture's destinations are sent, and on which line.
     #[arg(long, value_name = "FILE", requires = "capture")]
     feeds: Option<PathBuf>,
-    #[command(flatten)]
-    made_up: MadeUp,
-    #[command(flatten)]
-    way: Way,
-    /// VLAN id to tag raw frames with.
-    #[arg(long, value_name = "ID", value_parser = clap::value_parser!(u16).range(1..=4094), conflicts_with = "udp")]
-    vlan: Option<u16>,
     /// The session's own timing (1), a multiple of it (2.5), so many packets a second (50000pps) or `flat`
     /// out.
     #[arg(long, default_value = "1", value_name = "SPEED", value_parser = parse_speed)]
@@ -82,6 +75,13 @@ pub(crate) struct PlayArgs {
     /// Write the account as JSON.
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
+    #[command(flatten)]
+    made_up: MadeUp,
+    #[command(flatten)]
+    way: Way,
+    /// VLAN id to tag raw frames with.
+    #[arg(long, value_name = "ID", value_parser = clap::value_parser!(u16).range(1..=4094), conflicts_with = "udp")]
+    vlan: Option<u16>,
 }
 
 #[derive(clap::Args)]
@@ -117,7 +117,7 @@ struct MadeUp {
     rate: f64,
     /// Messages in a packet, on average.
     #[arg(long, default_value_t = 3.0, value_name = "MESSAGES", conflicts_with = "capture")]
-    packet: f64,
+    messages_per_packet: f64,
     /// End after so many messages over all channels.
     #[arg(long, conflicts_with_all = ["capture", "duration"])]
     messages: Option<u64>,
@@ -159,7 +159,12 @@ pub(crate) fn run(args: &PlayArgs) -> Result<()> {
             let channels = feeds_file::channels(args.feeds.as_deref(), path)?;
             if let Some(feeds_out) = &args.feeds_out {
                 let firsts = feeds_file::first_sequences(Recorded::new(open()?, channels.clone()));
-                feeds_file::write(feeds_out, &channels, args.schema.as_deref(), &firsts)?;
+                // In the file, a path is relative to the file.
+                let schema = args
+                    .schema
+                    .as_deref()
+                    .map(|path| std::fs::canonicalize(path).with_context(|| path.display().to_string()));
+                feeds_file::write(feeds_out, &channels, schema.transpose()?.as_deref(), &firsts)?;
             }
             let begin_ns = feeds_file::begin_ns(Recorded::new(open()?, channels.clone()));
             send(args, Recorded::new(open()?, channels), begin_ns, impairments)?
@@ -201,7 +206,8 @@ fn impairments(args: &PlayArgs) -> Result<[Impairment; 2]> {
 }
 
 fn spec(args: &PlayArgs, protocol: SyntheticProtocol) -> SyntheticSpec {
-    let MadeUp { channels, symbols, rate, packet, messages, duration, group_a, group_b } = args.made_up;
+    let MadeUp { channels, symbols, rate, messages_per_packet, messages, duration, group_a, group_b } =
+        args.made_up;
     let end = messages.map_or(SessionEnd::Duration(duration), SessionEnd::Messages);
     let raw = args.way.udp.is_none() && args.way.write.is_none();
     let line = |to, interface: &Option<String>| (!raw || interface.is_some()).then_some(to);
@@ -213,7 +219,7 @@ fn spec(args: &PlayArgs, protocol: SyntheticProtocol) -> SyntheticSpec {
         channels,
         symbols,
         messages_per_s: rate,
-        messages_per_packet: packet,
+        messages_per_packet,
         destinations: [line(group_a, &args.way.interface_a), line(group_b, &args.way.interface_b)],
         ..SyntheticSpec::new(end, args.seed)
     }
