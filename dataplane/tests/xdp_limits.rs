@@ -1,6 +1,7 @@
 //! The XDP receiver where something is missing or short: rights, locked memory, huge pages, time. What
 //! cannot be had is named; what is lost is counted.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests may, as tests may")]
 #![cfg(feature = "xdp")]
 
 mod xdp_net;

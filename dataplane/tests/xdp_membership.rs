@@ -1,5 +1,7 @@
 //! Multicast membership: what the kernel says is joined, and that it is left.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests may, as tests may")]
+
 mod xdp_net;
 
 use dataplane::membership::{JoinError, Membership};

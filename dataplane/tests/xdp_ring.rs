@@ -99,7 +99,8 @@ proptest! {
                 Step::Pop => {
                     // The consumer looks at the producer only when it knows of nothing more.
                     let known = consumer.available() as usize;
-                    prop_assert!(known <= published.len() && (known > 0) == !published.is_empty());
+                    prop_assert!(known <= published.len());
+                    prop_assert_eq!(known == 0, published.is_empty());
                     let expected = published.pop_front();
                     prop_assert_eq!(consumer.pop(), expected);
                     popped += usize::from(expected.is_some());

@@ -111,7 +111,7 @@ fn pass_through(start: u32, items: u32, publish_each: u32, release_each: u32) {
             }
         }
         consumer.release();
-        sender.join().unwrap();
+        sender.join().expect("the sender ends");
     });
 }
 

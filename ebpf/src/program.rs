@@ -17,7 +17,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use zerocopy::IntoBytes;
 
 /// What libbpf-cargo made of `bpf/steer.bpf.c`.
-#[allow(missing_docs, unreachable_pub, clippy::all, clippy::pedantic, clippy::undocumented_unsafe_blocks)]
+#[allow(missing_docs, unreachable_pub, clippy::all, clippy::pedantic, clippy::restriction)]
 pub(crate) mod skeleton {
     include!(concat!(env!("OUT_DIR"), "/steer.skel.rs"));
 }

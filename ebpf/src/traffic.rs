@@ -12,7 +12,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// What libbpf-cargo made of `bpf/traffic.bpf.c`.
-#[allow(missing_docs, unreachable_pub, clippy::all, clippy::pedantic, clippy::undocumented_unsafe_blocks)]
+#[allow(missing_docs, unreachable_pub, clippy::all, clippy::pedantic, clippy::restriction)]
 mod skeleton {
     include!(concat!(env!("OUT_DIR"), "/traffic.skel.rs"));
 }

@@ -1,5 +1,7 @@
 //! The steering program by table: every branch, through the kernel's test run, without a device.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests may, as tests may")]
+
 mod frames;
 
 use ebpf::{ChangeError, FeedKey, FeedValue, MapSizes, Metadata, Outcome, Program, Reason, Variant, Verdict};

@@ -21,7 +21,7 @@ fn network(test: &str) -> Option<Network> {
 }
 
 fn ifindex(name: &str) -> u32 {
-    let name = CString::new(name).unwrap();
+    let name = CString::new(name).expect("a name without a zero byte");
     // SAFETY: the name is a C string that lives through the call.
     unsafe { libc::if_nametoindex(name.as_ptr()) }
 }

@@ -110,7 +110,7 @@ pub(crate) fn network(test: &str, queues_of_pairs: &[u32]) -> Option<Network> {
 
 /// The index of an interface of this thread's namespace.
 pub(crate) fn ifindex(name: &str) -> u32 {
-    let name = std::ffi::CString::new(name).unwrap();
+    let name = std::ffi::CString::new(name).expect("a name without a zero byte");
     // SAFETY: the name is a C string that lives through the call.
     let index = unsafe { libc::if_nametoindex(name.as_ptr()) };
     assert_ne!(index, 0, "{name:?} exists");
