@@ -163,6 +163,7 @@ fn the_nine_real_moldudp64_packets_are_recognised_and_counted() {
         }
     }
     assert_eq!(packets, 9);
+    assert_eq!(messages.values().sum::<u64>(), 46);
     for letter in ["A", "D", "E", "H", "I", "L", "U"] {
         assert!(messages.contains_key(letter), "{letter}: {messages:?}");
     }

@@ -37,9 +37,11 @@ fn ticks_a_second_into_one_redis() {
         let total = 20_000_000usize;
         let begin = Instant::now();
         for _ in 0..total / burst.len() {
-            while ring.push_entire_slice(&burst).is_err() {
+            // A ring beyond its half goes to the spool: as fast as Redis takes it, not faster.
+            while ring.slots() < ring.buffer().capacity() * 3 / 4 {
                 std::thread::yield_now();
             }
+            ring.push_entire_slice(&burst).unwrap();
         }
         let stats = publisher.stop(Duration::from_secs(60)).unwrap();
         let seconds = begin.elapsed().as_secs_f64();

@@ -39,6 +39,11 @@ impl AnyChannel {
         each!(self, channel => channel.finish(sink));
     }
 
+    /// See [`Channel::believe_last`].
+    pub fn believe_last(&mut self, sink: &mut impl Sink) {
+        each!(self, channel => channel.believe_last(sink));
+    }
+
     /// See [`Channel::take_over`]. A channel of another protocol is finished instead.
     pub fn take_over(&mut self, old: &mut AnyChannel, sink: &mut impl Sink) {
         match (self, old) {

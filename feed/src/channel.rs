@@ -168,6 +168,16 @@ impl<P: Protocol> Channel<P> {
         }
     }
 
+    /// Believes a packet that lies far ahead in the same session and waits for a second one to confirm it. For
+    /// the end of a recording, where no second one can come; a live channel lets it go. To be called before
+    /// [`Channel::finish`].
+    pub fn believe_last(&mut self, sink: &mut impl Sink) {
+        if let Some(suspect) = self.suspect.take_if(|suspect| suspect.turn == Turn::Jump) {
+            let arrived = *self.window.packet(&suspect.slot).0;
+            self.turn(Turn::Jump, true, Some(suspect.slot), &arrived, sink);
+        }
+    }
+
     /// The input is over: delivers or declares what waits, and reports what each line missed. A packet that
     /// nothing confirmed is dropped. The channel may be used on.
     pub fn finish(&mut self, sink: &mut impl Sink) {

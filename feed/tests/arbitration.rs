@@ -308,6 +308,18 @@ fn a_jump_that_a_second_packet_confirms_is_declared_and_both_are_delivered() {
 }
 
 #[test]
+fn at_the_end_of_a_recording_the_last_packet_is_believed_far_ahead() {
+    for from_the_start in [false, true] {
+        let next_sequence = (!from_the_start).then_some(1);
+        let mut desk = Desk::<Mold>::new(ChannelConfig { next_sequence, ..ChannelConfig::new(1, 2) });
+        desk.packet(A, &data(1..3)).packet(A, &data(500_000..500_002));
+        desk.channel.believe_last(&mut desk.kept);
+        assert_eq!(desk.done(), "1-2 gap 3-499999 500000-500001!");
+        assert_eq!(desk.channel.stats().line(A).unconfirmed, 0);
+    }
+}
+
+#[test]
 fn a_confirmation_that_comes_too_late_is_none() {
     let mut desk = Desk::<Mold>::from(1);
     desk.packet(A, &data(1..3)).packet(A, &data(500_000..500_002)).after(4 * SECOND);

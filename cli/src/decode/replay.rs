@@ -110,7 +110,10 @@ impl<'a> Replay<'a> {
     /// together with the number of datagrams that belonged to no feed.
     pub(super) fn finish(mut self) -> anyhow::Result<(Vec<ChannelReport>, u64)> {
         for at in 0..self.channels.len() {
-            self.with(at, |channel, _, sink| channel.finish(sink));
+            self.with(at, |channel, _, sink| {
+                channel.believe_last(sink);
+                channel.finish(sink);
+            });
         }
         self.outputs.finish()?;
         let feeds = self.document.feeds.iter();

@@ -49,7 +49,9 @@ impl Rig {
         network.veth_pair("venue-b", "nic-b", 1).unwrap();
         let folder = tempfile::tempdir().unwrap();
         let receive = "  backend: xdp\n".to_owned();
-        Some(Rig { network, redis, folder, process: None, receive, publisher: String::new() })
+        // Everything stays: the account is made from the stream.
+        let publisher = "  entries_max: 100000000\n".to_owned();
+        Some(Rig { network, redis, folder, process: None, receive, publisher })
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
