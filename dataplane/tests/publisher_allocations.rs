@@ -43,7 +43,7 @@ fn a_hundred_thousand_ticks_cost_a_few_allocations_a_write() {
     let config = PublisherConfig { redis_url: server.url(), ..PublisherConfig::default() };
     let publisher = Publisher::start(config, vec![ticks], Vec::new()).unwrap();
     let mut sequence = 0;
-    let mut burst = [Tick::EMPTY; 4096];
+    let mut burst = vec![Tick::EMPTY; 4096];
     let mut send = |bursts: usize| {
         for _ in 0..bursts {
             for tick in &mut burst {

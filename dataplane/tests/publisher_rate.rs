@@ -58,6 +58,24 @@ fn ticks_a_second_into_one_redis() {
 
 #[test]
 #[ignore = "measures; run it alone"]
+fn cpu_of_an_idle_publisher() {
+    let server = RedisServer::start().unwrap();
+    let (publisher, _ring) = start(&server, 512, WaitStrategy::Adaptive);
+    let before = cpu_ticks();
+    std::thread::sleep(Duration::from_secs(3));
+    println!("idle: {:.1} % of a core", (cpu_ticks() - before) as f64 / 3.0);
+    publisher.stop(Duration::from_secs(1)).unwrap();
+}
+
+/// User and system time of this process, in hundredths of a second.
+fn cpu_ticks() -> u64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+    fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+}
+
+#[test]
+#[ignore = "measures; run it alone"]
 fn time_from_arrival_to_readable() {
     for wait in [WaitStrategy::Adaptive, WaitStrategy::Yield, WaitStrategy::Spin] {
         for per_second in [10_000u64, 100_000] {

@@ -9,7 +9,6 @@
 use super::config::PublisherConfig;
 use super::write::{Write, XaddTo};
 use bus::{Entry, Position, Positions, WriteId};
-use std::collections::HashSet;
 use tick::{Action, Flags, GapReason, Tick};
 
 /// No channel at this place of the table.
@@ -53,7 +52,6 @@ pub(super) struct Composer {
     touched: Vec<usize>,
     ticks: usize,
     stored: Vec<Positions>,
-    resumed: HashSet<u16>,
     write: Write,
 }
 
@@ -74,7 +72,6 @@ impl Composer {
             touched: Vec::new(),
             ticks: 0,
             stored: vec![Positions::new(); usize::from(config.shards)],
-            resumed: config.resumed.keys().copied().collect(),
             write: Write::default(),
         }
     }
@@ -173,7 +170,6 @@ impl Composer {
             lanes: lanes.collect(),
         });
         if let Some(stored) = stored
-            && !self.resumed.contains(&id)
             && !bus::is_channel_clear(record)
         {
             self.join(index, stored.last, record);
@@ -181,7 +177,7 @@ impl Composer {
         index
     }
 
-    /// Nobody has said how this channel joins to what is stored: it either goes on after a hole, or its
+    /// Joins a channel to what an earlier run left in the stream: it goes on, perhaps after a hole, or its
     /// count has started over.
     fn join(&mut self, index: usize, stored: u64, record: &Tick) {
         let Tick { publisher_id, channel_id, sequence, ts_recv, .. } = *record;

@@ -2,7 +2,6 @@
 
 use super::PublisherError;
 use bus::config::{PublisherSection, WaitStrategy};
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 /// What the publisher is to do.
@@ -26,10 +25,6 @@ pub struct PublisherConfig {
     pub wait: WaitStrategy,
     /// The core to pin to.
     pub core: Option<usize>,
-    /// Channels that their arbiters go on with after the stored position: they declare what was missed
-    /// themselves. For any other channel with a stored position the publisher declares the hole, or clears
-    /// the channel when its count has started over.
-    pub resumed: HashMap<u16, u64>,
 }
 
 /// Where ticks wait while Redis is slow or gone. What does not fit is lost, counted and declared.
@@ -52,7 +47,6 @@ impl Default for PublisherConfig {
             spool: SpoolConfig { memory_ticks: 1 << 20, disk: None },
             wait: WaitStrategy::Adaptive,
             core: None,
-            resumed: HashMap::new(),
         }
     }
 }

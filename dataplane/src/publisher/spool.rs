@@ -57,7 +57,7 @@ impl Spool {
     }
 
     /// Records that wait.
-    pub(super) fn len(&self) -> usize {
+    pub(super) fn waiting(&self) -> usize {
         self.memory.len() + self.disk.as_ref().map_or(0, DiskSpool::ticks) + self.tail.len()
     }
 
@@ -88,7 +88,7 @@ impl Spool {
         }
         self.counts.shed += rest.len() as u64;
         rest.iter().for_each(|record| self.shed.note(record));
-        self.counts.high_water = self.counts.high_water.max(self.len() as u64);
+        self.counts.high_water = self.counts.high_water.max(self.waiting() as u64);
     }
 
     /// Moves a full block of the tail to disk; `false` when the disk is full or refuses.

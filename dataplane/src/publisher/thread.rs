@@ -13,6 +13,7 @@ use crate::clock::utc_now_ns;
 use crate::wait::{Idle, Wait};
 use bus::{Position, Positions};
 use hdrhistogram::Histogram;
+use std::num::NonZeroU64;
 use std::sync::mpsc::{Receiver, Sender, TryRecvError};
 use std::time::{Duration, Instant};
 use tick::{GapReason, Instrument, Tick};
@@ -21,8 +22,13 @@ use tick::{GapReason, Instrument, Tick};
 const SPOOL_ROUND: usize = 16_384;
 /// Longest sleep while a write is in flight: how late a filling ring can be noticed.
 const FLIGHT_SLEEP: Duration = Duration::from_millis(1);
-/// Sleep of an idle thread: the delay that a first tick after a pause may see.
-const IDLE_SLEEP: Duration = Duration::from_micros(50);
+/// First sleep of an idle thread; each one after it is a microsecond longer. A ring cannot wake, so a sleep
+/// is a delay that a tick may see: short while the market has only paused for breath.
+const IDLE_SLEEP_MIN_US: u32 = 10;
+/// Longest sleep of an idle thread. Shorter costs more CPU while nothing happens.
+const IDLE_SLEEP_MAX_US: u32 = 100;
+/// How late the kernel may wake this thread, ns; its default of 50 µs would double the sleep above.
+const TIMER_SLACK_NS: u64 = 1_000;
 /// Idle rounds between two looks at whether the server has hung up.
 const IDLE_CHECK_ROUNDS: u32 = 1024;
 
@@ -43,6 +49,8 @@ pub(super) struct Thread {
     begun: bool,
     outage_since: Option<Instant>,
     wait: Wait,
+    /// Sleeps since there was something to do.
+    naps: u32,
     counts: PublisherStats,
     latency: Histogram<u64>,
     stopping: Option<(Instant, Sender<PublisherStats>)>,
@@ -72,6 +80,7 @@ impl Thread {
             begun: false,
             outage_since: None,
             wait: Wait::resolve(config.wait, config.core.is_some()),
+            naps: 0,
             counts: PublisherStats::default(),
             latency: stats::latency_histogram(),
             stopping: None,
@@ -88,6 +97,8 @@ impl Thread {
     }
 
     pub(super) fn run(mut self) {
+        // Where it cannot be set, sleeps are longer and nothing else changes.
+        let _ = rustix::thread::set_current_timer_slack(NonZeroU64::new(TIMER_SLACK_NS));
         let mut idle = Idle::new(self.wait);
         let mut idle_rounds = 0u32;
         loop {
@@ -107,6 +118,7 @@ impl Thread {
             if busy {
                 idle.reset();
                 idle_rounds = 0;
+                self.naps = 0;
                 continue;
             }
             idle_rounds = idle_rounds.wrapping_add(1);
@@ -145,22 +157,22 @@ impl Thread {
     /// Records that are not acknowledged.
     fn waiting(&self) -> u64 {
         let rings: usize = self.rings.iter().map(rtrb::Consumer::slots).sum();
-        let undeclared = u64::from(self.spool.len() == 0 && !self.spool.is_empty());
-        (rings + self.spool.len() + self.composer.ticks()) as u64 + self.flight_records + undeclared
+        let undeclared = u64::from(self.spool.waiting() == 0 && !self.spool.is_empty());
+        (rings + self.spool.waiting() + self.composer.ticks()) as u64 + self.flight_records + undeclared
     }
 
-    fn pause(&self, idle: &mut Idle) {
-        if !self.in_flight {
-            if idle.should_park() {
-                std::thread::sleep(IDLE_SLEEP);
-            }
+    /// Lets others run; then, with nothing to do for a while, sleeps: on the socket while a write is in
+    /// flight (nothing can be sent before its answer), else for a moment, because a ring cannot wake.
+    fn pause(&mut self, idle: &mut Idle) {
+        if !idle.should_park() {
             return;
         }
-        match self.wait {
-            Wait::Spin => std::hint::spin_loop(),
-            Wait::Yield => std::thread::yield_now(),
-            // Nothing can be sent before the answer, so there is nothing to poll for.
-            Wait::Park => self.link.sleep(&self.write, FLIGHT_SLEEP),
+        if self.in_flight {
+            self.link.sleep(&self.write, FLIGHT_SLEEP);
+        } else {
+            let sleep_us = (IDLE_SLEEP_MIN_US + self.naps).min(IDLE_SLEEP_MAX_US);
+            self.naps = self.naps.saturating_add(1);
+            std::thread::sleep(Duration::from_micros(sleep_us.into()));
         }
     }
 
@@ -272,9 +284,9 @@ impl Thread {
                     self.end_outage();
                 }
                 if self.begun {
-                    self.resume(&positions)
+                    self.resume(&positions);
                 } else {
-                    self.begin(positions)
+                    self.begin(positions);
                 }
                 true
             }
@@ -395,7 +407,7 @@ impl Thread {
 
     fn end_outage(&mut self) {
         if let Some(since) = self.outage_since.take() {
-            let (seconds, spooled) = (since.elapsed().as_secs_f64(), self.spool.len());
+            let (seconds, spooled) = (since.elapsed().as_secs_f64(), self.spool.waiting());
             tracing::info!(seconds, spooled, "Redis is there again");
         }
     }
@@ -406,7 +418,7 @@ impl Thread {
             connected: self.link.is_up(),
             lost: spool.shed + spool.damaged,
             waiting: self.waiting(),
-            spooled: self.spool.len() as u64,
+            spooled: self.spool.waiting() as u64,
             spool_high_water: spool.high_water,
             disk_refusals: spool.disk_refusals,
             instruments_dropped: self.instruments.dropped(),

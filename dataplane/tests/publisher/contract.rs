@@ -4,7 +4,6 @@ use crate::rig::*;
 use bus::Verdict;
 use dataplane::publisher::{PublisherConfig, read_positions};
 use lab::redis_server::RedisServer;
-use std::collections::HashMap;
 use tick::{Action, Flags, GapReason, Instrument, Price, Tick};
 
 const STREAM: &str = "raw_market_data";
@@ -108,24 +107,7 @@ fn the_stored_position_is_the_last_number_that_is_covered() {
 }
 
 #[test]
-fn a_run_that_resumes_goes_on_where_the_last_one_ended() {
-    let server = RedisServer::start().unwrap();
-    let mut rig = Rig::start(&server.url());
-    rig.send(&ticks(1, 1..=10));
-    rig.stop();
-    let resumed: HashMap<u16, u64> =
-        read_positions(&server.url(), STREAM, 1).unwrap().into_iter().map(|(c, p)| (c, p.last)).collect();
-    let mut rig = Rig::with(PublisherConfig { resumed, ..config(&server.url()) });
-    // 11 and 12 had no tick; the arbiter lost 13 to 15.
-    rig.send(&[Tick::gap(1, 1, 13, 15, 5, GapReason::Offline), tick(1, 16)]);
-    rig.stop();
-    let entries = read(&server.url(), STREAM);
-    assert_nothing_undeclared(&entries);
-    assert_eq!(gaps_of(&entries, 1), [(13, 15, GapReason::Offline)]);
-}
-
-#[test]
-fn a_run_that_knew_of_no_position_declares_the_hole_it_finds() {
+fn a_new_run_declares_the_hole_since_the_last_and_only_that() {
     let server = RedisServer::start().unwrap();
     let mut rig = Rig::start(&server.url());
     rig.send(&ticks(1, 1..=10));

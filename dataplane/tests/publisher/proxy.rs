@@ -22,7 +22,7 @@ pub enum Fate {
 
 pub struct Proxy {
     folder: tempfile::TempDir,
-    held: Arc<Mutex<Vec<(UnixStream, Vec<u8>)>>>,
+    held: Arc<Held>,
     connections: Arc<AtomicUsize>,
 }
 

@@ -11,7 +11,7 @@ const READER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/python/re
 fn python() -> Option<String> {
     let python = std::env::var("FEEDPLANE_PYTHON").ok().filter(|path| Path::new(path).exists());
     if python.is_none() {
-        println!("SKIPPED: FEEDPLANE_PYTHON is not set");
+        eprintln!("SKIPPED: FEEDPLANE_PYTHON is not set");
     }
     python
 }
