@@ -59,6 +59,12 @@ pub enum LoadError {
     /// The program loaded, and could not be attached.
     #[error(transparent)]
     Attach(#[from] AttachError),
+    /// A device-bound program would be a danger to this kernel.
+    #[error(
+        "not loaded, because this kernel may crash when the device goes away under it ({0}), so packets \
+         carry no hardware time"
+    )]
+    Dangerous(&'static str),
     /// The request cannot be met by any kernel.
     #[error("{0}")]
     BadRequest(&'static str),

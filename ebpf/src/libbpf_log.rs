@@ -5,8 +5,8 @@ use libbpf_rs::{PrintLevel, set_print};
 use std::cell::RefCell;
 use std::sync::Once;
 
-/// Enough for the end of a verifier's log.
-const BYTES_MAX: usize = 4096;
+/// Enough for the end of a verifier's log, bytes.
+const BYTES_MAX: usize = 1024;
 
 thread_local! {
     static SAID: RefCell<String> = const { RefCell::new(String::new()) };

@@ -10,7 +10,7 @@ use crate::errors::{ChangeError, Errno, LoadError};
 use crate::feeds::{FeedKey, FeedValue, RawKey, RawValue};
 use crate::{libbpf_log, run};
 use libbpf_rs::skel::{OpenSkel, SkelBuilder};
-use libbpf_rs::{MapCore, MapFlags, MapHandle};
+use libbpf_rs::{MapCore, MapFlags, MapHandle, libbpf_sys};
 use skeleton::SteerSkelBuilder;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -23,6 +23,11 @@ pub(crate) mod skeleton {
 }
 
 const BPF_F_XDP_DEV_BOUND_ONLY: u32 = 1 << 6;
+
+/// What the translated program may take, bytes. The kernel keeps a program in whole pages, its own record of
+/// some 80 bytes included; the rest of a page of 4,096 is what other kernels may make of the same program,
+/// and the few instructions that the device-bound one has more.
+const TRANSLATED_BYTES_MAX: u32 = 3200;
 
 /// Which of the two steering programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,6 +112,32 @@ impl Program {
             maps.sockets.reuse_fd(self.maps.sockets.as_fd())?;
             maps.counters.reuse_fd(self.maps.counters.as_fd())
         })
+    }
+
+    /// Whether the kernel may have moved a program of this size to more pages while it translated it.
+    ///
+    /// Linux (seen on 6.18) then forgets to tell its list of device-bound programs, and follows a stale
+    /// pointer in that list when the device goes away while the program is loaded, with the lock of all
+    /// network configuration held: the whole machine can no longer change its interfaces. So a device-bound
+    /// program is loaded only where the plain one, which is as large but for a few instructions, shows that
+    /// it stays in its page.
+    pub(crate) fn outgrows_its_page(&self) -> bool {
+        self.translated_bytes().is_none_or(|bytes| bytes > TRANSLATED_BYTES_MAX)
+    }
+
+    /// The size of the program as the kernel translated it, bytes; `None` when it does not say.
+    pub(crate) fn translated_bytes(&self) -> Option<u32> {
+        let mut info = libbpf_sys::bpf_prog_info::default();
+        let mut bytes = size_of::<libbpf_sys::bpf_prog_info>() as u32;
+        // SAFETY: the kernel writes at most `bytes` bytes into `info`, which asks for no buffers.
+        let result = unsafe {
+            libbpf_sys::bpf_obj_get_info_by_fd(
+                self.fd.as_raw_fd(),
+                std::ptr::from_mut(&mut info).cast(),
+                &mut bytes,
+            )
+        };
+        (result == 0 && info.xlated_prog_len > 0).then_some(info.xlated_prog_len)
     }
 
     /// Which of the programs this is.
@@ -233,4 +264,38 @@ fn load(
         log: String::new(),
     })?;
     Ok(Program { fd, variant, maps })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_program_stays_in_its_page_also_with_the_fewest_rights() {
+        let test = "the_program_stays_in_its_page_also_with_the_fewest_rights";
+        if !lab::network::require_root(test) {
+            return;
+        }
+        let sizes = MapSizes::default();
+        let with_all = Program::load(Variant::Plain, sizes).unwrap();
+        assert!(!with_all.outgrows_its_page(), "{:?}", with_all.translated_bytes());
+        // With fewer rights the verifier puts more of its own instructions in.
+        keep_capabilities(&[12, 39]);
+        let with_two = Program::load(Variant::Plain, sizes).unwrap();
+        assert!(with_two.translated_bytes() >= with_all.translated_bytes());
+        assert!(!with_two.outgrows_its_page(), "{:?}", with_two.translated_bytes());
+    }
+
+    /// Takes every other capability from the calling thread alone.
+    fn keep_capabilities(bits: &[u32]) {
+        const VERSION_3: u32 = 0x2008_0522;
+        let header = [VERSION_3, 0];
+        let mut sets = [[0u32; 3]; 2];
+        for bit in bits {
+            sets[*bit as usize / 32][0] |= 1 << (bit % 32);
+            sets[*bit as usize / 32][1] |= 1 << (bit % 32);
+        }
+        // SAFETY: header and sets have the layout of version 3 and live through the call.
+        unsafe { assert_eq!(libc::syscall(libc::SYS_capset, header.as_ptr(), sets.as_ptr()), 0) };
+    }
 }

@@ -187,7 +187,24 @@ fn try_load(
     mode: AttachMode,
     sizes: MapSizes,
 ) -> Result<(Program, Link), LoadError> {
+    if variant != Variant::Plain {
+        check_device_bound_is_safe()?;
+    }
     let program = Program::load(variant, sizes)?;
     let link = Link::attach(program.fd(), ifindex, mode)?;
     Ok((program, link))
+}
+
+/// Declines the device-bound program where Linux is known to lose track of it: see
+/// [`Program::outgrows_its_page`], and `bpf_jit_harden` = 2, which has the same effect by copying every program.
+fn check_device_bound_is_safe() -> Result<(), LoadError> {
+    let harden = std::fs::read_to_string("/proc/sys/net/core/bpf_jit_harden").unwrap_or_default();
+    if harden.trim() == "2" {
+        return Err(LoadError::Dangerous("net.core.bpf_jit_harden is 2"));
+    }
+    let measured = Program::load(Variant::Plain, MapSizes { feeds_max: 1, queues_max: 1 })?;
+    if measured.outgrows_its_page() {
+        return Err(LoadError::Dangerous("its translation outgrows a page"));
+    }
+    Ok(())
 }

@@ -125,6 +125,25 @@ fn without_rights_the_missing_capabilities_are_named() {
     assert!(refused.to_string().contains("CAP_BPF and CAP_NET_ADMIN missing"), "{refused}");
 }
 
+#[test]
+fn the_two_documented_capabilities_are_enough_to_load_attach_and_steer() {
+    let Some(_network) = network("the_two_documented_capabilities_are_enough_to_load_attach_and_steer")
+    else {
+        return;
+    };
+    let (near, far) = (ifindex("b0"), ifindex("a0"));
+    const CAP_NET_ADMIN: u32 = 12;
+    const CAP_BPF: u32 = 39;
+    drop_capabilities(&(0..=40).filter(|bit| ![CAP_NET_ADMIN, CAP_BPF].contains(bit)).collect::<Vec<_>>());
+    let mut steering = Steering::load(near, &LoadRequest::default()).unwrap();
+    assert_eq!((steering.mode(), steering.has_hardware_time()), (AttachMode::Native, true));
+    let key = FeedKey { destination: Ipv4Addr::new(239, 1, 1, 1), port: 1, source: None };
+    steering.set_feed(key, FeedValue { slot: 1, line: 0 }).unwrap();
+    steering.counters().unwrap();
+    steering.replace_program().unwrap();
+    Pass::attach(far).unwrap();
+}
+
 /// Takes capabilities from the calling thread alone.
 fn drop_capabilities(bits: &[u32]) {
     const VERSION_3: u32 = 0x2008_0522;

@@ -3,6 +3,9 @@
 // The steering program: takes the UDP packets of configured feeds to the AF_XDP socket of the queue they
 // arrived on, with 32 bytes of metadata in front of them, and leaves everything else to the kernel.
 //
+// Packet pointers move by constants only, so that the verifier takes the program from a process without
+// CAP_PERFMON; what lies behind a variable number of options is copied out by a helper.
+//
 // It owns nothing: the three maps below outlive it (user space holds them and hands them to its successor).
 // Invariant: a packet that is redirected has whole Ethernet, IPv4 and UDP headers, a UDP length that fits in
 // the packet, and metadata; a packet that is not redirected reaches the kernel as it came.
@@ -132,18 +135,19 @@ static __always_inline void count(__u32 reason)
 		*counter += 1;
 }
 
-static __always_inline int pass(__u32 reason)
+// Counts at one place only: the program has to stay small (see `Program::outgrows_its_page`).
+static __always_inline int finish(__u32 reason)
 {
 	count(reason);
-	return XDP_PASS;
+	return reason == STEERED ? XDP_REDIRECT : XDP_PASS;
 }
 
-static __always_inline struct feed_value *find_feed(const struct ipv4 *ip, const struct udp *udp)
+static __always_inline struct feed_value *find_feed(const struct ipv4 *ip, __be16 port)
 {
 	struct feed_key key = {
 		.destination = ip->destination,
 		.source = ip->source,
-		.port = udp->destination_port,
+		.port = port,
 	};
 	struct feed_value *feed = bpf_map_lookup_elem(&feeds, &key);
 
@@ -153,7 +157,7 @@ static __always_inline struct feed_value *find_feed(const struct ipv4 *ip, const
 	return bpf_map_lookup_elem(&feeds, &key);
 }
 
-static __always_inline int steer(struct xdp_md *ctx, int device_bound)
+static __always_inline enum reason steer(struct xdp_md *ctx, int device_bound)
 {
 	void *data = (void *)(long)ctx->data;
 	void *end = (void *)(long)ctx->data_end;
@@ -162,15 +166,14 @@ static __always_inline int steer(struct xdp_md *ctx, int device_bound)
 	struct feed_value *feed;
 	struct vlan *vlan;
 	struct ipv4 *ip;
-	struct udp *udp;
+	struct udp udp;
 	void *next = eth + 1;
 	__u32 ip_bytes, ihl_bytes, udp_bytes, ipv4_offset, tags = 0;
 	__u64 hardware_ns = 0;
 	__be16 type;
-	int verdict;
 
 	if (next > end)
-		return pass(TRUNCATED);
+		return TRUNCATED;
 	type = eth->type;
 
 #pragma unroll
@@ -180,47 +183,51 @@ static __always_inline int steer(struct xdp_md *ctx, int device_bound)
 		vlan = next;
 		next = vlan + 1;
 		if (next > end)
-			return pass(TRUNCATED);
+			return TRUNCATED;
 		type = vlan->type;
 		tags++;
 	}
 	if (type != bpf_htons(ETHERTYPE_IPV4))
-		return pass(NOT_IPV4);
+		return NOT_IPV4;
 
 	ip = next;
-	ipv4_offset = next - data;
+	ipv4_offset = sizeof(*eth) + tags * sizeof(*vlan);
 	if ((void *)(ip + 1) > end)
-		return pass(TRUNCATED);
+		return TRUNCATED;
 	ihl_bytes = (ip->version_ihl & 0x0f) * 4;
 	if (ip->version_ihl >> 4 != 4 || ihl_bytes < IPV4_HEADER_BYTES_MIN)
-		return pass(BAD_IPV4_HEADER);
+		return BAD_IPV4_HEADER;
 	if (ip->fragment & bpf_htons(IPV4_FRAGMENT_MASK))
-		return pass(FRAGMENT);
+		return FRAGMENT;
 	if (ip->protocol != PROTOCOL_UDP)
-		return pass(NOT_UDP);
+		return NOT_UDP;
 
-	udp = (void *)ip + ihl_bytes;
-	if ((void *)(udp + 1) > end)
-		return pass(TRUNCATED);
+	if (ihl_bytes == IPV4_HEADER_BYTES_MIN) {
+		if ((void *)(ip + 1) + sizeof(udp) > end)
+			return TRUNCATED;
+		udp = *(struct udp *)(ip + 1);
+	} else if (bpf_xdp_load_bytes(ctx, ipv4_offset + ihl_bytes, &udp, sizeof(udp))) {
+		return TRUNCATED;
+	}
 	ip_bytes = bpf_ntohs(ip->total_bytes);
-	udp_bytes = bpf_ntohs(udp->bytes);
-	if (ip_bytes > (__u64)(end - (void *)ip) || udp_bytes < UDP_HEADER_BYTES ||
+	udp_bytes = bpf_ntohs(udp.bytes);
+	if (ipv4_offset + ip_bytes > bpf_xdp_get_buff_len(ctx) || udp_bytes < UDP_HEADER_BYTES ||
 	    udp_bytes + ihl_bytes > ip_bytes)
-		return pass(BAD_LENGTH);
+		return BAD_LENGTH;
 
-	feed = find_feed(ip, udp);
+	feed = find_feed(ip, udp.destination_port);
 	if (!feed)
-		return pass(NO_FEED);
+		return NO_FEED;
 
 	// Before the metadata is made room for: some NICs leave their time in the bytes in front of the packet.
 	if (device_bound && bpf_xdp_metadata_rx_timestamp(ctx, &hardware_ns))
 		hardware_ns = 0;
 
 	if (bpf_xdp_adjust_meta(ctx, -(int)sizeof(*meta)))
-		return pass(NO_METADATA_ROOM);
+		return NO_METADATA_ROOM;
 	meta = (void *)(long)ctx->data_meta;
 	if ((void *)(meta + 1) > (void *)(long)ctx->data)
-		return pass(NO_METADATA_ROOM);
+		return NO_METADATA_ROOM;
 
 	meta->magic = METADATA_MAGIC;
 	meta->slot = feed->slot;
@@ -233,28 +240,25 @@ static __always_inline int steer(struct xdp_md *ctx, int device_bound)
 	meta->hardware_ns = hardware_ns;
 	meta->tai_ns = bpf_ktime_get_tai_ns();
 
-	verdict = bpf_redirect_map(&sockets, ctx->rx_queue_index, XDP_PASS);
-	if (verdict == XDP_REDIRECT) {
-		count(STEERED);
-		return verdict;
-	}
+	if (bpf_redirect_map(&sockets, ctx->rx_queue_index, XDP_PASS) == XDP_REDIRECT)
+		return STEERED;
 	// The kernel must not see our metadata on what it takes itself.
 	bpf_xdp_adjust_meta(ctx, sizeof(*meta));
-	return pass(NO_SOCKET);
+	return NO_SOCKET;
 }
 
 // For a device that a program can be bound to: reads the NIC's receive time.
 SEC("?xdp")
 int steer_device_bound(struct xdp_md *ctx)
 {
-	return steer(ctx, 1);
+	return finish(steer(ctx, 1));
 }
 
 // For every other device.
 SEC("?xdp")
 int steer_plain(struct xdp_md *ctx)
 {
-	return steer(ctx, 0);
+	return finish(steer(ctx, 0));
 }
 
 // The kernel gives kfuncs to programs under the GPL only.
