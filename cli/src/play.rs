@@ -159,12 +159,17 @@ pub(crate) fn run(args: &PlayArgs) -> Result<()> {
             let channels = feeds_file::channels(args.feeds.as_deref(), path)?;
             if let Some(feeds_out) = &args.feeds_out {
                 let firsts = feeds_file::first_sequences(Recorded::new(open()?, channels.clone()));
+                if args.schema.is_none() && channels.iter().any(|channel| channel.protocol == Protocol::Mdp3)
+                {
+                    bail!("a feeds file for MDP 3.0 names CME's template file; pass it with --schema");
+                }
                 // In the file, a path is relative to the file.
                 let schema = args
                     .schema
                     .as_deref()
                     .map(|path| std::fs::canonicalize(path).with_context(|| path.display().to_string()));
                 feeds_file::write(feeds_out, &channels, schema.transpose()?.as_deref(), &firsts)?;
+                feeds_file::wait_longer_than_the_skew(feeds_out, &impairments)?;
             }
             let begin_ns = feeds_file::begin_ns(Recorded::new(open()?, channels.clone()));
             send(args, Recorded::new(open()?, channels), begin_ns, impairments)?
@@ -173,15 +178,16 @@ pub(crate) fn run(args: &PlayArgs) -> Result<()> {
             let source = Synthetic::new(&spec(args, protocol))?;
             if let Some(feeds_out) = &args.feeds_out {
                 feeds_file::write_for_synthetic(feeds_out, source.channels())?;
+                feeds_file::wait_longer_than_the_skew(feeds_out, &impairments)?;
             }
             send(args, source, SESSION_BEGIN_NS, impairments)?
         }
         (None, None) => bail!("nothing to play"),
     };
     if let Some(path) = &args.report {
-        let file = File::create(path).with_context(|| path.display().to_string())?;
-        serde_json::to_writer_pretty(BufWriter::new(file), &report)
-            .with_context(|| path.display().to_string())?;
+        let mut json = serde_json::to_vec_pretty(&report)?;
+        json.push(b'\n');
+        std::fs::write(path, json).with_context(|| path.display().to_string())?;
     }
     write!(std::io::stdout().lock(), "{report}")?;
     match &report.source_error {

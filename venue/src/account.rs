@@ -50,8 +50,9 @@ pub struct ChannelReport {
     pub messages: u64,
     /// Sequence numbers that at least one line delivered whole.
     pub delivered: u64,
-    /// Sequence numbers that no line delivered, and that a later packet gave away: a receiver that knows
-    /// the first sequence number must declare exactly these lost.
+    /// Sequence numbers that no line delivered, and that a later packet gave away: exactly these must a
+    /// receiver declare lost that knows the first sequence number and waits longer than one line is behind
+    /// the other.
     pub must_be_declared: Vec<SequenceRange>,
     /// Sequence numbers that no line delivered and after which nothing came: no receiver can know of them.
     pub unknowable: Vec<SequenceRange>,

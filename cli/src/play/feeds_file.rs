@@ -1,9 +1,10 @@
 //! Between feeds files and the venue's channels, both ways.
 
 use anyhow::{Context, Result};
-use bus::config::{Feed, FeedLine, FeedLines, FeedProtocol, FeedsDocument};
+use bus::config::{Feed, FeedLine, FeedLines, FeedProtocol, FeedsDocument, GAP_TIMEOUT_US_MAX};
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::{Path, PathBuf};
+use venue::impair::Impairment;
 use venue::recorded::Recorded;
 use venue::session::{Channel, LineAddress, Packet, Protocol, Source};
 
@@ -83,6 +84,19 @@ pub(crate) fn begin_ns(mut capture: Recorded) -> u64 {
     // Damage is reported when it is played.
     let _ = capture.next(&mut Packet::default());
     capture.begin_ns()
+}
+
+/// Lets the receivers of a written feeds file wait for a missing packet longer than a line that is impaired so
+/// can be behind the other.
+pub(super) fn wait_longer_than_the_skew(path: &Path, impairments: &[Impairment; 2]) -> Result<()> {
+    let behind_ns =
+        |line: &Impairment| line.skew_ns + line.jitter_ns + line.reorder.map_or(0, |reorder| reorder.hold_ns);
+    let twice_us = impairments.iter().map(behind_ns).max().unwrap_or(0) / 500;
+    let mut document = FeedsDocument::parse(&std::fs::read(path)?)?;
+    for feed in &mut document.feeds {
+        feed.gap_timeout_us = feed.gap_timeout_us.max(twice_us).min(GAP_TIMEOUT_US_MAX);
+    }
+    Ok(std::fs::write(path, serde_saphyr::to_string(&document)?)?)
 }
 
 /// Writes the feeds file of a made-up session, and the template file that it names.
