@@ -3,7 +3,9 @@
 asyncio endpoints for line A and line B, the first copy of a sequence number wins, every book entry becomes
 one XADD to Redis. Speaks the packets of bench/schema/book.xml (MDP 3.0 packet header, template 32).
 
-    asyncio_receiver.py --a ADDRESS:PORT [--b ADDRESS:PORT] [--redis SOCKET [--pipelined]] [--core N]
+    asyncio_receiver.py --a LINE [--b LINE] [--redis SOCKET [--pipelined]] [--drain N] [--core N]
+
+A LINE is ADDRESS:PORT, or GROUP:PORT@INTERFACE_ADDRESS for a multicast group.
 
 Without --redis packets are only counted. Prints `ready`, runs until standard input closes, then prints one
 JSON line. With --drain N it waits for a line on standard input before it reads, takes N packets and ends.
@@ -25,6 +27,7 @@ PACKET = struct.Struct("<IQ")  # sequence, sending time
 MESSAGE = struct.Struct("<HHHHHQBHB")  # size, SBE header, transact time, event indicator, group size
 ENTRY = struct.Struct("<qiiIiBBc5x")  # price, size, security, rpt_seq, orders, level, action, type
 RECEIVE_BUFFER_BYTES = 64 << 20
+SO_RCVBUFFORCE = 33
 SEEN_MAX = 100_000
 
 
@@ -79,14 +82,19 @@ class Line(asyncio.DatagramProtocol):
 
 
 def open_socket(text):
-    address, port = text.rsplit(":", 1)
+    """ADDRESS:PORT, or GROUP:PORT@INTERFACE_ADDRESS for a multicast group."""
+    destination, _, interface = text.partition("@")
+    address, port = destination.rsplit(":", 1)
     sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    # SO_RCVBUFFORCE where allowed, else what the system permits.
+    # Past the system's limit where that is allowed, else up to it.
     try:
-        sock.setsockopt(socket.SOL_SOCKET, 33, RECEIVE_BUFFER_BYTES)
+        sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, RECEIVE_BUFFER_BYTES)
     except OSError:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
     sock.bind((address, int(port)))
+    if interface:
+        member = socket.inet_aton(address) + socket.inet_aton(interface)
+        sock.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, member)
     sock.setblocking(False)
     return sock
 

@@ -34,13 +34,24 @@ fn main() -> Result<()> {
     let environment = Environment::now();
     let effort = Effort { short: arguments.short };
     println!("{}", report::environment(&environment));
+    let mut failed = Vec::new();
     for entry in
         tables::ALL.iter().filter(|entry| arguments.tables.is_empty() || arguments.tables.contains(&entry.id))
     {
-        let table = (entry.run)(effort)?;
-        println!("{}", report::table(&table));
-        report::keep(&arguments.results, &environment, &table)?;
+        match (entry.run)(effort) {
+            Ok(table) => {
+                println!("{}", report::table(&table));
+                report::keep(&arguments.results, &environment, &table)?;
+            }
+            Err(error) => {
+                println!("\n({}) {}: not measured: {error:#}", entry.id, entry.about);
+                failed.push(entry.id.to_string());
+            }
+        }
     }
     println!("kept in {}", arguments.results.display());
+    if !failed.is_empty() {
+        bail!("not measured: {}", failed.join(", "));
+    }
     Ok(())
 }

@@ -59,3 +59,17 @@ fn the_tables_of_the_pure_core_have_a_figure_in_every_row() {
 fn the_table_of_redis_has_a_figure_in_every_row() {
     every_row_has_a_figure(&run(&["d"]));
 }
+
+#[test]
+fn the_table_of_receivers_has_a_figure_in_every_row() {
+    if lab::network::require_root("the_table_of_receivers_has_a_figure_in_every_row") {
+        every_row_has_a_figure(&run(&["a"]));
+    }
+}
+
+#[test]
+fn the_table_of_latencies_has_a_figure_in_every_row() {
+    if lab::network::require_root("the_table_of_latencies_has_a_figure_in_every_row") {
+        every_row_has_a_figure(&run(&["e"]));
+    }
+}

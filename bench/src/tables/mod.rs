@@ -2,11 +2,13 @@
 
 mod arbiter;
 mod decode;
+mod latency;
 mod receiver;
 mod redis;
 
 use crate::harness::{Effort, Table};
 use anyhow::Result;
+use serde::{Deserialize, Serialize};
 
 /// A table: its letter, what it is about, and what measures it.
 pub struct Entry {
@@ -24,4 +26,21 @@ pub const ALL: &[Entry] = &[
     Entry { id: 'b', about: "arbiter, per packet", run: arbiter::table },
     Entry { id: 'c', about: "decoders, per message", run: decode::table },
     Entry { id: 'd', about: "ticks a second into one Redis", run: redis::table },
+    Entry { id: 'e', about: "packet to readable in Redis", run: latency::table },
 ];
+
+/// What the reader of table (e), a process of its own, saw of a session: when its packets became readable,
+/// counted from when they were sent.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Readable {
+    /// Packets seen.
+    pub packets: u64,
+    /// Median, ns.
+    pub p50_ns: u64,
+    /// 99 of 100 within, ns.
+    pub p99_ns: u64,
+    /// 999 of 1000 within, ns.
+    pub p999_ns: u64,
+    /// The longest, ns.
+    pub max_ns: u64,
+}

@@ -4,14 +4,15 @@
 //! socket, trimmed by `MAXLEN ~`, and is done when the server has acknowledged the last one. The stream is
 //! emptied between rounds.
 
-use crate::harness::{Contender, Effort, Kind, Row, Table, measure};
+use crate::harness::{Contender, Effort, Kind, Round, Row, Table, Target, measure};
 use crate::python;
 use anyhow::{Context, Result, ensure};
+use dataplane::publisher::{Publisher, PublisherConfig};
 use lab::redis_server::RedisServer;
 use redis::Connection;
 use serde::Deserialize;
-use std::time::Instant;
-use tick::Tick;
+use std::time::{Duration, Instant};
+use tick::{Action, Tick};
 use zerocopy::IntoBytes;
 
 const REFERENCE: &str = "redis crate, one XADD a tick";
@@ -34,6 +35,37 @@ fn xadd(sequence: usize) -> redis::Cmd {
     command.arg(bus::names::RAW_MARKET_DATA).arg("MAXLEN").arg("~").arg(STREAM_TICKS).arg("*");
     command.arg("c").arg(1).arg("s").arg(sequence).arg("n").arg(1).arg("d").arg(tick.as_bytes());
     command
+}
+
+/// The data plane's publisher, fed through a worker's ring as fast as Redis takes it.
+fn publisher(server: &RedisServer, ticks: usize) -> Result<Round> {
+    /// What a worker commits at a time.
+    const COMMIT: usize = 256;
+    fresh(server)?;
+    let (mut ring, consumer) = rtrb::RingBuffer::new(1 << 16);
+    let config = PublisherConfig {
+        redis_url: server.url(),
+        entries_max: (STREAM_TICKS / PublisherConfig::BATCH_TICKS) as u64,
+        ..PublisherConfig::default()
+    };
+    let publisher = Publisher::start(config, vec![consumer], Vec::new())?;
+    let burst = vec![Tick { action: Action::Add, channel_id: 1, instrument_id: 7, ..Tick::EMPTY }; COMMIT];
+    let bursts = ticks.div_ceil(COMMIT);
+    let began = Instant::now();
+    for _ in 0..bursts {
+        // A ring beyond its half goes to the spool: as fast as Redis takes it, not faster.
+        while ring.slots() < ring.buffer().capacity() * 3 / 4 {
+            std::thread::yield_now();
+        }
+        ensure!(ring.push_entire_slice(&burst).is_ok(), "the ring has room, and takes nothing");
+    }
+    let stats = publisher.stop(Duration::from_secs(60))?;
+    let elapsed = began.elapsed().as_secs_f64();
+    ensure!(stats.lost == 0 && stats.published as usize == bursts * COMMIT, "not everything was published");
+    let per_entry = stats.published as f64 / stats.entries as f64;
+    let note =
+        format!("{per_entry:.0} ticks an entry, {:.0} entries a second", stats.entries as f64 / elapsed);
+    Ok(Round { figures: vec![stats.published as f64 / elapsed], note })
 }
 
 /// One command, one answer, `ticks` times.
@@ -88,6 +120,16 @@ pub(super) fn table(effort: Effort) -> Result<Table> {
     let server = RedisServer::start().context("table (d) needs a private redis-server")?;
     let server = &server;
     let contenders = vec![
+        Contender::several(
+            vec![
+                Row::new(
+                    "feedplane's publisher",
+                    "many ticks an entry, one transaction in flight, positions stored",
+                )
+                .aiming(&[Target::Figure(5e6), Target::TimesReference(20.0)]),
+            ],
+            || publisher(server, effort.scaled(20_000_000)),
+        ),
         Contender::new(Row::new(REFERENCE, "waits for each answer"), || {
             one_by_one(server, effort.scaled(100_000))
         }),
