@@ -67,11 +67,8 @@ fn read(text: &str) -> Option<Position> {
         let plain = !part.is_empty() && part.chars().all(|c| c.is_digit(radix));
         if plain { u64::from_str_radix(part, radix).ok() } else { None }
     };
-    let position = Position {
-        epoch: next(16)?,
-        last: next(10)?,
-        write: WriteId { run: next(16)?, number: next(16)? },
-    };
+    let position =
+        Position { epoch: next(16)?, last: next(10)?, write: WriteId { run: next(16)?, number: next(16)? } };
     parts.next().is_none().then_some(position)
 }
 

@@ -1,8 +1,8 @@
 //! `feedplane feeds check FILE`: is this feeds file right, and what does it say?
 
-use crate::decode::Schemas;
 use anyhow::{Context, Result};
 use bus::config::{FeedLine, FeedProtocol, FeedsDocument};
+use dataplane::plan::Schemas;
 use std::io::Write;
 use std::path::PathBuf;
 

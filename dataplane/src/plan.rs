@@ -9,101 +9,106 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use wire::mdp3::Schema;
 
-/// Largest payload that waits in a channel's window, bytes: what fits an Ethernet frame of 1,500 and, with
-/// room, a UMEM frame of 2 KiB.
-const PAYLOAD_BYTES_MAX: usize = 2_048;
+/// Largest payload that a live channel takes, bytes: what fits an Ethernet frame of 1,500, with room. Each
+/// packet of a channel's window takes so much memory.
+pub const LIVE_PAYLOAD_BYTES_MAX: usize = 2_048;
 
-/// Why a feed cannot be run.
+/// Why a template file is of no use.
 #[derive(Debug, thiserror::Error)]
-pub enum PlanError {
-    /// The template file cannot be read.
-    #[error("feed {feed}: cannot read the schema {path}: {error}")]
-    SchemaFile {
-        /// The feed's name.
-        feed: String,
+pub enum TemplateError {
+    /// It cannot be read.
+    #[error("cannot read {}: {error}", path.display())]
+    Read {
         /// The file.
         path: PathBuf,
-        /// The system's error.
+        /// What the system said.
         error: std::io::Error,
     },
-    /// The template file cannot be compiled.
-    #[error("feed {feed}: schema {path}: {error}")]
-    Schema {
-        /// The feed's name.
-        feed: String,
+    /// It is no SBE template file.
+    #[error("{} is no SBE template file: {error}", path.display())]
+    Parse {
         /// The file.
         path: PathBuf,
         /// What is wrong, and where.
         error: wire::mdp3::SchemaError,
     },
-    /// `mdp3` without a schema.
-    #[error("feed {feed}: protocol mdp3 needs `schema`, the path of the exchange's SBE template file")]
-    NoSchema {
-        /// The feed's name.
-        feed: String,
-    },
-    /// The channel's parameters are out of bounds.
-    #[error("feed {feed}: {error}")]
-    Channel {
-        /// The feed's name.
-        feed: String,
-        /// Which one.
-        error: feed::ConfigError,
-    },
+}
+
+/// Why a feed cannot be run.
+#[derive(Debug, thiserror::Error)]
+#[error("feed {feed}: {why}")]
+pub struct PlanError {
+    feed: String,
+    why: Refusal,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum Refusal {
+    #[error(transparent)]
+    Template(#[from] TemplateError),
+    #[error("protocol mdp3 needs `schema`, the path of the exchange's SBE template file")]
+    NoTemplate,
+    #[error(transparent)]
+    Channel(#[from] feed::ConfigError),
 }
 
 /// Compiled template files, each read once.
 #[derive(Debug, Default)]
-pub struct Schemas {
-    compiled: HashMap<PathBuf, Arc<Schema>>,
-}
+pub struct Schemas(HashMap<PathBuf, Arc<Schema>>);
 
 impl Schemas {
-    fn get(&mut self, feed: &Feed, path: &Path) -> Result<Arc<Schema>, PlanError> {
-        if let Some(schema) = self.compiled.get(path) {
-            return Ok(Arc::clone(schema));
+    /// The templates of a file.
+    ///
+    /// # Errors
+    /// The file cannot be read, or is no SBE template file.
+    pub fn read(&mut self, path: &Path) -> Result<Arc<Schema>, TemplateError> {
+        if let Some(known) = self.0.get(path) {
+            return Ok(Arc::clone(known));
         }
-        let (name, path) = (feed.name.clone(), path.to_path_buf());
+        let path = path.to_path_buf();
         let xml = match std::fs::read_to_string(&path) {
             Ok(xml) => xml,
-            Err(error) => return Err(PlanError::SchemaFile { feed: name, path, error }),
+            Err(error) => return Err(TemplateError::Read { path, error }),
         };
         match Schema::parse(&xml) {
-            Ok(schema) => Ok(Arc::clone(self.compiled.entry(path).or_insert(Arc::new(schema)))),
-            Err(error) => Err(PlanError::Schema { feed: name, path, error }),
+            Ok(schema) => Ok(Arc::clone(self.0.entry(path).or_insert(Arc::new(schema)))),
+            Err(error) => Err(TemplateError::Parse { path, error }),
         }
     }
 }
 
-/// Builds the channel of a feed. `published_before`: the stream has the channel already, so that it begins
-/// with what arrives, not with the document's `first_sequence`; what lies between is the publisher's to
-/// declare.
+/// Builds the channel of a feed. It begins at `first_sequence`, or with what arrives.
 ///
 /// # Errors
-/// See [`PlanError`].
-pub fn channel(feed: &Feed, schemas: &mut Schemas, published_before: bool) -> Result<AnyChannel, PlanError> {
+/// What is wrong with the feed, and its name.
+pub fn channel(
+    feed: &Feed,
+    first_sequence: Option<u64>,
+    payload_bytes_max: usize,
+    schemas: &mut Schemas,
+) -> Result<AnyChannel, PlanError> {
     let config = ChannelConfig {
-        publisher_id: feed.publisher_id,
-        channel_id: feed.channel_id,
         window_packets: feed.window_packets as usize,
-        payload_bytes_max: PAYLOAD_BYTES_MAX,
+        payload_bytes_max,
         gap_timeout_ns: feed.gap_timeout_us.saturating_mul(1_000),
-        next_sequence: feed.first_sequence.filter(|_| !published_before),
-        resume_session: None,
+        next_sequence: first_sequence,
+        ..ChannelConfig::new(feed.publisher_id, feed.channel_id)
     };
-    let built = match feed.protocol {
+    build(feed, config, schemas).map_err(|why| PlanError { feed: feed.name.clone(), why })
+}
+
+fn build(feed: &Feed, config: ChannelConfig, schemas: &mut Schemas) -> Result<AnyChannel, Refusal> {
+    Ok(match feed.protocol {
         FeedProtocol::Itch50 => {
-            Channel::new(config, Itch50::new(feed.publisher_id, feed.channel_id)).map(AnyChannel::Itch50)
+            let protocol = Itch50::new(feed.publisher_id, feed.channel_id);
+            AnyChannel::Itch50(Channel::new(config, protocol)?)
         }
         FeedProtocol::Mdp3 => {
-            let Some(path) = &feed.schema else {
-                return Err(PlanError::NoSchema { feed: feed.name.clone() });
-            };
-            let schema = schemas.get(feed, path)?;
-            Channel::new(config, Mdp3::new(feed.publisher_id, feed.channel_id, schema)).map(AnyChannel::Mdp3)
+            let path = feed.schema.as_deref().ok_or(Refusal::NoTemplate)?;
+            let protocol = Mdp3::new(feed.publisher_id, feed.channel_id, schemas.read(path)?);
+            AnyChannel::Mdp3(Channel::new(config, protocol)?)
         }
-    };
-    built.map_err(|error| PlanError::Channel { feed: feed.name.clone(), error })
+    })
 }
 
 /// Whether two versions of a feed can share a running channel: only its lines or its waiting may differ.

@@ -7,6 +7,7 @@ use crate::wait::Wait;
 use crate::worker::{Command, SLOTS_MAX};
 use anyhow::Context;
 use bus::config::Feed;
+use feed::AnyChannel;
 use std::collections::HashSet;
 use std::thread::JoinHandle;
 use tracing::info;
@@ -121,12 +122,13 @@ impl RunningWorker {
                         continue;
                     }
                     changed.changed.push(feed.name.clone());
-                    replace.push((slot, feed.clone(), Box::new(plan::channel(feed, schemas, true)?)));
+                    replace.push((slot, feed.clone(), Box::new(live_channel(feed, None, schemas)?)));
                 }
                 None => {
                     changed.added.push(feed.name.clone());
-                    let before = published.has(feed.channel_id);
-                    begin.push((feed.clone(), Box::new(plan::channel(feed, schemas, before)?)));
+                    // What the stream has already is gone on with: the publisher declares what lies between.
+                    let first = feed.first_sequence.filter(|_| !published.has(feed.channel_id));
+                    begin.push((feed.clone(), Box::new(live_channel(feed, first, schemas)?)));
                 }
             }
         }
@@ -196,4 +198,12 @@ impl RunningWorker {
         self.next_slot = slot + 1;
         Some(slot)
     }
+}
+
+fn live_channel(
+    feed: &Feed,
+    first_sequence: Option<u64>,
+    schemas: &mut Schemas,
+) -> Result<AnyChannel, plan::PlanError> {
+    plan::channel(feed, first_sequence, plan::LIVE_PAYLOAD_BYTES_MAX, schemas)
 }

@@ -384,7 +384,7 @@ mod tests {
         let mut taken = Vec::new();
         for _ in 0..200 {
             receiver.poll(256, &mut |arrival| {
-                taken.push((arrival.slot, arrival.payload.to_vec(), arrival.times))
+                taken.push((arrival.slot, arrival.payload.to_vec(), arrival.times));
             });
             if taken.len() >= wanted {
                 break;

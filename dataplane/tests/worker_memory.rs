@@ -2,6 +2,8 @@
 //! for gaps, not while feeds change and reports are read. Alone in its binary, because it counts by a global
 //! allocator.
 
+#![allow(clippy::unwrap_used)]
+
 use bus::config::{DataplaneDocument, Feed, FeedLine, FeedLines, FeedProtocol, FeedsDocument};
 use dataplane::process::Dataplane;
 use lab::network::Network;
@@ -75,7 +77,8 @@ fn write_feeds(folder: &Path, channels: &[Channel], but_last: bool) {
     if but_last {
         feeds.pop();
     }
-    std::fs::write(folder.join("feeds.yaml"), serde_json::to_string(&FeedsDocument { feeds }).unwrap()).unwrap();
+    std::fs::write(folder.join("feeds.yaml"), serde_json::to_string(&FeedsDocument { feeds }).unwrap())
+        .unwrap();
 }
 
 fn worker_thread() -> i32 {
@@ -136,7 +139,10 @@ fn run(backend: &str) {
     let status = dataplane.status().unwrap();
     WATCHED.store(0, Ordering::Relaxed);
     let delivered = &status["workers"][0]["channels"][0]["delivered_sequences"];
-    assert!(delivered.as_u64() > Some(5_000), "{backend}: {delivered} delivered, too little to show anything");
+    assert!(
+        delivered.as_u64() > Some(5_000),
+        "{backend}: {delivered} delivered, too little to show anything"
+    );
     assert_eq!(CALLS.load(Ordering::Relaxed), 0, "{backend}: calls of the allocator on the worker's thread");
     dataplane.stop().unwrap();
 }

@@ -137,7 +137,8 @@ pub struct PublisherSection {
     /// Streams that the ticks are spread over, by instrument.
     #[serde(default = "one")]
     pub shards: u16,
-    /// Entries kept in each stream (`MAXLEN ~`); an entry holds up to 512 ticks, 32 KiB.
+    /// Entries kept in each stream (`MAXLEN ~`). An entry holds what gathered during one write: a few ticks
+    /// in a quiet market, at most 512 (32 KiB) in a burst, so that the default takes 4 GiB at the very most.
     #[serde(default = "default_entries_max")]
     pub entries_max: u64,
     /// The core to pin to; not pinned when left out.
@@ -164,7 +165,7 @@ fn one() -> u16 {
     1
 }
 fn default_entries_max() -> u64 {
-    32_768
+    131_072
 }
 fn default_ring_ticks() -> u32 {
     1 << 16
@@ -214,7 +215,8 @@ impl DataplaneDocument {
             }
             for interface in HashSet::from([&worker.interface_a, &worker.interface_b]) {
                 if let Some(other) = interfaces.insert(interface, index) {
-                    let message = format!("{interface} belongs to workers[{other}] too; an interface has one worker");
+                    let message =
+                        format!("{interface} belongs to workers[{other}] too; an interface has one worker");
                     problem(at.clone(), message);
                 }
             }

@@ -7,8 +7,8 @@ mod load;
 mod validate;
 
 pub use dataplane::{
-    BackendChoice, DataplaneDocument, PublisherSection, ReceiveSection, StatusSection, WaitStrategy, WorkerSection,
-    XdpModeChoice,
+    BackendChoice, DataplaneDocument, PublisherSection, ReceiveSection, StatusSection, WaitStrategy,
+    WorkerSection, XdpModeChoice,
 };
 pub use feeds::{Feed, FeedLine, FeedLines, FeedProtocol, FeedsDocument};
 pub use load::{DOCUMENT_BYTES_MAX, DocumentError};

@@ -1,13 +1,12 @@
 //! The channels of a feeds document, and the way from a packet's destination to its channel and line.
 
-use anyhow::{Context, Result};
-use bus::config::{Feed, FeedProtocol, FeedsDocument};
-use feed::{AnyChannel, Channel, ChannelConfig, Itch50, Line, Mdp3, Protocol};
+use anyhow::Result;
+use bus::config::FeedsDocument;
+use dataplane::plan::{self, Schemas};
+use feed::{AnyChannel, Line, Protocol};
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddrV4};
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use wire::mdp3::Schema;
+use std::path::Path;
 
 /// Largest payload taken, bytes: a jumbo frame's. Larger datagrams are fragmented and not read anyway.
 const PAYLOAD_BYTES_MAX: usize = 9_216;
@@ -27,54 +26,13 @@ pub(super) fn first_of(channel: &AnyChannel, payload: &[u8]) -> Option<u64> {
 /// A template file cannot be read or is none, or a channel's bounds are not possible.
 pub(super) fn channels_from(document: &FeedsDocument, schema: Option<&Path>) -> Result<Vec<AnyChannel>> {
     let mut schemas = Schemas::default();
-    document
-        .feeds
-        .iter()
-        .map(|feed| channel(feed, schema, &mut schemas).with_context(|| format!("feed {}", feed.name)))
-        .collect()
-}
-
-fn channel(feed: &Feed, schema: Option<&Path>, schemas: &mut Schemas) -> Result<AnyChannel> {
-    let config = ChannelConfig {
-        window_packets: feed.window_packets as usize,
-        payload_bytes_max: PAYLOAD_BYTES_MAX,
-        gap_timeout_ns: feed.gap_timeout_us.saturating_mul(1_000),
-        next_sequence: feed.first_sequence,
-        ..ChannelConfig::new(feed.publisher_id, feed.channel_id)
-    };
-    Ok(match feed.protocol {
-        FeedProtocol::Mdp3 => {
-            let path = schema.or(feed.schema.as_deref()).context("mdp3 needs CME's template file")?;
-            let protocol = Mdp3::new(feed.publisher_id, feed.channel_id, schemas.read(path)?);
-            AnyChannel::Mdp3(Channel::new(config, protocol)?)
-        }
-        FeedProtocol::Itch50 => {
-            let protocol = Itch50::new(feed.publisher_id, feed.channel_id);
-            AnyChannel::Itch50(Channel::new(config, protocol)?)
-        }
-    })
-}
-
-/// Template files, each read once.
-#[derive(Default)]
-pub(crate) struct Schemas(HashMap<PathBuf, Arc<Schema>>);
-
-impl Schemas {
-    /// The templates of a file.
-    ///
-    /// # Errors
-    /// The file cannot be read, or is no SBE template file.
-    pub(crate) fn read(&mut self, path: &Path) -> Result<Arc<Schema>> {
-        if let Some(known) = self.0.get(path) {
-            return Ok(Arc::clone(known));
-        }
-        let xml = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-        let schema =
-            Schema::parse(&xml).with_context(|| format!("{} is no SBE template file", path.display()))?;
-        let schema = Arc::new(schema);
-        self.0.insert(path.to_owned(), Arc::clone(&schema));
-        Ok(schema)
+    let mut channels = Vec::new();
+    for feed in &document.feeds {
+        let mut feed = feed.clone();
+        feed.schema = schema.map(Path::to_path_buf).or(feed.schema);
+        channels.push(plan::channel(&feed, feed.first_sequence, PAYLOAD_BYTES_MAX, &mut schemas)?);
     }
+    Ok(channels)
 }
 
 /// Where packets go by their destination.

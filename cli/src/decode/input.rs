@@ -4,7 +4,9 @@
 //! [`Input::damage`] names the place.
 
 use super::progress::Progress;
+use std::collections::HashMap;
 use std::fmt;
+use std::net::SocketAddrV4;
 use std::path::Path;
 use venue::capture::{Capture, CaptureError, CaptureErrorKind};
 use venue::frame::{self, Datagram, FrameError};
@@ -14,6 +16,7 @@ pub(super) struct Input {
     capture: Capture,
     progress: Progress,
     counts: FrameCounts,
+    checksums: HashMap<SocketAddrV4, Checksums>,
     damage: Option<CaptureError>,
 }
 
@@ -26,6 +29,28 @@ pub(super) struct FrameCounts {
     pub(super) other: u64,
     /// Frames that the capture kept only in part.
     pub(super) cut: u64,
+    /// Datagrams with a wrong UDP checksum, to a destination whose checksums are right as a rule.
+    pub(super) bad_checksum: u64,
+}
+
+/// Checksums seen at one destination.
+///
+/// A capture made where packets are sent may hold only wrong ones, because the sender's NIC fills them in
+/// later; then they say nothing. Where most are right, a wrong one is damage.
+#[derive(Default)]
+struct Checksums {
+    right: u64,
+    wrong: u64,
+}
+
+impl Checksums {
+    /// Whether a datagram whose checksum is so is damaged.
+    fn is_damage(&mut self, right: bool) -> bool {
+        let damage = !right && self.right > self.wrong;
+        self.right += u64::from(right);
+        self.wrong += u64::from(!right);
+        damage
+    }
 }
 
 impl Input {
@@ -35,6 +60,7 @@ impl Input {
             capture: Capture::open(path)?,
             progress: Progress::new(doing),
             counts: FrameCounts::default(),
+            checksums: HashMap::new(),
             damage: None,
         })
     }
@@ -57,6 +83,11 @@ impl Input {
             self.counts.records += 1;
             match frame::parse(record.link, record.frame) {
                 Ok(datagram) => {
+                    let right = datagram.checksum_is_right();
+                    if self.checksums.entry(datagram.destination).or_default().is_damage(right) {
+                        self.counts.bad_checksum += 1;
+                        continue;
+                    }
                     if !take(record.ts_ns, &datagram) {
                         return;
                     }
@@ -91,5 +122,22 @@ impl Damage {
 impl fmt::Display for Damage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wrong_checksum_is_damage_only_where_most_are_right() {
+        let mut good_line = Checksums::default();
+        assert!(!good_line.is_damage(true) && !good_line.is_damage(true));
+        assert!(good_line.is_damage(false));
+        assert!(!good_line.is_damage(true));
+        let mut offloaded = Checksums::default();
+        assert!((0..10).all(|_| !offloaded.is_damage(false)));
+        assert!(!offloaded.is_damage(true));
+        assert!(!offloaded.is_damage(false));
     }
 }

@@ -17,7 +17,6 @@ mod rows;
 
 use anyhow::{Context, Result, anyhow, bail};
 use bus::config::{FeedProtocol, FeedsDocument};
-pub(crate) use feeds::Schemas;
 use guess::Guess;
 pub(crate) use guess::GuessedFeed;
 use input::{Damage, FrameCounts, Input};
@@ -171,6 +170,7 @@ fn capture_report(counts: FrameCounts, unmatched: u64, damage: Option<&Damage>) 
         records: counts.records,
         other: counts.other + unmatched,
         cut: counts.cut,
+        bad_checksum: counts.bad_checksum,
         damage: damage.map(Damage::to_string),
     }
 }

@@ -45,6 +45,8 @@ pub(super) struct CaptureReport {
     pub(super) other: u64,
     /// Frames that the capture kept only in part.
     pub(super) cut: u64,
+    /// Damaged datagrams, by their UDP checksum; not decoded.
+    pub(super) bad_checksum: u64,
     /// Where and why reading ended early.
     pub(super) damage: Option<String>,
 }
@@ -85,13 +87,16 @@ impl Report {
 
     /// Tables: one row a channel, then what is particular about each.
     pub(super) fn write_text(&self, out: &mut impl Write) -> io::Result<()> {
-        let CaptureReport { records, other, cut, .. } = self.capture;
+        let CaptureReport { records, other, cut, bad_checksum, .. } = self.capture;
         write!(out, "{records} records")?;
         if other > 0 {
             write!(out, ", {other} of no feed")?;
         }
         if cut > 0 {
             write!(out, ", {cut} cut by the capture's snapshot length")?;
+        }
+        if bad_checksum > 0 {
+            write!(out, ", {bad_checksum} with a wrong UDP checksum")?;
         }
         write!(out, "\n\n{}", self.table())?;
         for channel in &self.channels {
@@ -196,7 +201,7 @@ mod tests {
 
     fn report() -> Report {
         Report {
-            capture: CaptureReport { records: 12, other: 2, cut: 0, damage: None },
+            capture: CaptureReport { records: 12, other: 2, cut: 0, bad_checksum: 0, damage: None },
             channels: vec![ChannelReport {
                 channel: "es".into(),
                 packets: PerLine { a: 5, b: 4 },

@@ -4,6 +4,8 @@
 //! Nothing is left behind: the namespace, Redis, the data plane and the folder end with this process, also on
 //! Ctrl-C and on SIGKILL.
 
+#![allow(clippy::print_stdout, reason = "printing is what a demo does")]
+
 mod account;
 mod look;
 mod table;

@@ -9,7 +9,7 @@ use crate::receiver::AnyReceiver;
 use crate::xdp::{Interface, ModeRequest, ReceiverConfig, ReceiverStats, SocketReport, XdpReceiver};
 use anyhow::Context;
 use bus::config::{ReceiveSection, XdpModeChoice};
-use ebpf::{FeedKey, FeedValue, LoadRequest, Steering};
+use ebpf::{FeedKey, FeedValue, HardwareTime, LoadRequest, Steering};
 use serde_json::{Map, Value, json};
 use std::collections::HashMap;
 use std::net::Ipv4Addr;
@@ -40,11 +40,15 @@ impl XdpLink {
         };
         let [a, b] = interfaces.indices;
         let (distinct, of_line) = if a == b { (vec![0], [0, 0]) } else { (vec![0, 1], [0, 1]) };
-        let request = LoadRequest { attach: mode.attach(), ..LoadRequest::default() };
         let mut steerings = Vec::new();
         let mut names = Vec::new();
         for &line in &distinct {
             let name = &interfaces.names[line];
+            // A program that asks for hardware time is bound to its device; without a clock there is nothing
+            // to ask for.
+            let has_clock = nic::phc_index(name).is_some();
+            let hardware_time = if has_clock { HardwareTime::Automatic } else { HardwareTime::Off };
+            let request = LoadRequest { attach: mode.attach(), hardware_time, ..LoadRequest::default() };
             let steering = Steering::load(interfaces.indices[line], &request)
                 .with_context(|| format!("no XDP program on {name}"))?;
             steerings.push(steering);

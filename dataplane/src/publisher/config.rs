@@ -42,7 +42,7 @@ impl Default for PublisherConfig {
             redis_url: "redis://127.0.0.1:6379".to_owned(),
             stream: bus::names::RAW_MARKET_DATA.to_owned(),
             shards: 1,
-            entries_max: 32_768,
+            entries_max: 131_072,
             batch_ticks_max: PublisherConfig::BATCH_TICKS,
             spool: SpoolConfig { memory_ticks: 1 << 20, disk: None },
             wait: WaitStrategy::Adaptive,

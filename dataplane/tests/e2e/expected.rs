@@ -41,7 +41,7 @@ pub fn feeds_of(channels: &[Channel]) -> FeedsDocument {
 pub fn ticks_of(mut source: impl Source, feeds: &FeedsDocument) -> BTreeMap<u16, Vec<Tick>> {
     let mut schemas = Schemas::default();
     let mut channels: Vec<_> =
-        feeds.feeds.iter().map(|feed| plan::channel(feed, &mut schemas, false).unwrap()).collect();
+        feeds.feeds.iter().map(|feed| plan::channel(feed, Some(1), 2_048, &mut schemas).unwrap()).collect();
     let mut ticks: Vec<Ticks> = feeds.feeds.iter().map(|_| Ticks::default()).collect();
     let mut packet = Packet::default();
     let recv_ns = dataplane::clock::utc_now_ns();

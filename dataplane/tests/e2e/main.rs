@@ -4,6 +4,8 @@
 //! Every test needs root and says so when it is skipped. Nothing is left behind: namespace, Redis and
 //! process end with the test, also when it fails.
 
+#![allow(clippy::unwrap_used)]
+
 mod captures;
 mod expected;
 mod failures;

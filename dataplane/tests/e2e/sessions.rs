@@ -9,14 +9,20 @@ use venue::synthetic::{SessionEnd, Synthetic, SyntheticSpec};
 
 /// Messages in each session: long under `make soak`.
 pub fn messages() -> u64 {
-    if std::env::var_os("FEEDPLANE_SOAK").is_some() { 2_000_000 } else { 60_000 }
+    let messages = if std::env::var_os("FEEDPLANE_SOAK").is_some() { 2_000_000 } else { 60_000 };
+    messages / slowdown()
+}
+
+/// On an emulated machine `FEEDPLANE_SLOWDOWN=30` makes everything so many times slower and shorter.
+fn slowdown() -> u64 {
+    std::env::var("FEEDPLANE_SLOWDOWN").ok().and_then(|times| times.parse().ok()).unwrap_or(1)
 }
 
 pub fn spec(protocol: Protocol, channels: u16, messages: u64, seed: u64) -> SyntheticSpec {
     SyntheticSpec {
         protocol,
         channels,
-        messages_per_s: 60_000.0,
+        messages_per_s: 60_000.0 / slowdown() as f64,
         ..SyntheticSpec::new(SessionEnd::Messages(messages), seed)
     }
 }

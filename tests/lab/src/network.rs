@@ -15,20 +15,38 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::sync::Arc;
 
-/// Whether this process may make network namespaces and interfaces. When not, says loudly (past the test
-/// harness's capture of output) that the test is skipped.
+/// Whether this process may make network namespaces and interfaces, on a kernel that can. When not, says
+/// loudly (past the test harness's capture of output) that the test is skipped.
 #[must_use]
 pub fn require_root(test_name: &str) -> bool {
     const CAP_NET_ADMIN: u64 = 1 << 12;
     const CAP_SYS_ADMIN: u64 = 1 << 21;
     let able = effective_capabilities() & (CAP_NET_ADMIN | CAP_SYS_ADMIN) == CAP_NET_ADMIN | CAP_SYS_ADMIN;
     if !able {
-        let line =
-            format!("\nSKIPPED: {test_name} needs root (CAP_NET_ADMIN, and CAP_SYS_ADMIN for namespaces)\n");
-        // Not eprintln!: a test that passes has its captured output thrown away.
-        let _ = std::io::stderr().write_all(line.as_bytes());
+        skip(test_name, "needs root (CAP_NET_ADMIN, and CAP_SYS_ADMIN for namespaces)");
     }
-    able
+    able && require_sound_kernel(test_name)
+}
+
+/// Whether the kernel's network configuration can be asked at all. A kernel that has oopsed may hold its
+/// configuration lock for good; whoever then makes an interface, joins a group or asks a driver hangs and
+/// cannot be killed. Skips loudly like [`require_root`].
+#[must_use]
+pub fn require_sound_kernel(test_name: &str) -> bool {
+    /// `TAINT_DIE`, Documentation/admin-guide/tainted-kernels.rst.
+    const DIED: u64 = 1 << 7;
+    let tainted = fs::read_to_string("/proc/sys/kernel/tainted").ok();
+    let died =
+        tainted.and_then(|flags| flags.trim().parse::<u64>().ok()).is_some_and(|flags| flags & DIED != 0);
+    if died {
+        skip(test_name, "needs a kernel that has not oopsed (see dmesg; reboot this machine)");
+    }
+    !died
+}
+
+fn skip(test_name: &str, why: &str) {
+    // Not eprintln!: a test that passes has its captured output thrown away.
+    let _ = std::io::stderr().write_all(format!("\nSKIPPED: {test_name} {why}\n").as_bytes());
 }
 
 fn effective_capabilities() -> u64 {
