@@ -98,7 +98,7 @@ pub(super) fn stream(world: &World, records: &[Record], channels: &[Channel]) ->
         let (c, s, l) = (entry.channel_id, entry.first, entry.last);
         match entry.content {
             bus::Content::Gap(why) => {
-                println!("  {}  c {c}  s {s}  l {l}  g {}", at.id, bus::reason_name(why))
+                println!("  {}  c {c}  s {s}  l {l}  g {}", at.id, bus::reason_name(why));
             }
             bus::Content::Ticks(bytes) => {
                 println!(
