@@ -11,7 +11,7 @@ use venue::account::{ChannelReport, Report};
 use venue::session::{Channel, Packet, Protocol, Source};
 
 /// The feeds document for a session's channels, each expected from its first message.
-pub fn feeds_of(channels: &[Channel]) -> FeedsDocument {
+pub(crate) fn feeds_of(channels: &[Channel]) -> FeedsDocument {
     let line = |at: &Option<venue::session::LineAddress>| {
         at.as_ref().map(|at| FeedLine {
             group: *at.destination.ip(),
@@ -38,7 +38,7 @@ pub fn feeds_of(channels: &[Channel]) -> FeedsDocument {
 }
 
 /// The ticks of a session, by channel, as one clean line would give them.
-pub fn ticks_of(mut source: impl Source, feeds: &FeedsDocument) -> BTreeMap<u16, Vec<Tick>> {
+pub(crate) fn ticks_of(mut source: impl Source, feeds: &FeedsDocument) -> BTreeMap<u16, Vec<Tick>> {
     let mut schemas = Schemas::default();
     let mut channels: Vec<_> =
         feeds.feeds.iter().map(|feed| plan::channel(feed, Some(1), 2_048, &mut schemas).unwrap()).collect();
@@ -77,7 +77,7 @@ fn essence(tick: &Tick) -> Tick {
 
 /// Holds the stream against the venue's account: everything that a line delivered is there once and in
 /// order, everything that both lost is declared, nothing else is, and no number is left out.
-pub fn assert_adds_up(report: &Report, records: &[Record], expected: &BTreeMap<u16, Vec<Tick>>) {
+pub(crate) fn assert_adds_up(report: &Report, records: &[Record], expected: &BTreeMap<u16, Vec<Tick>>) {
     let mut continuity = bus::Continuity::new();
     for record in records {
         let entry = match &record.content {

@@ -23,24 +23,24 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// One test's world. Two veth pairs: the venue's ends `venue-a` and `venue-b`, the data plane's `nic-a` and
 /// `nic-b`.
-pub struct Rig {
-    pub network: Network,
-    pub redis: RedisServer,
+pub(crate) struct Rig {
+    pub(crate) network: Network,
+    pub(crate) redis: RedisServer,
     folder: TempDir,
     process: Option<Child>,
     /// Lines put under `receive:`.
-    pub receive: String,
+    pub(crate) receive: String,
     /// Lines put under `publisher:`.
-    pub publisher: String,
+    pub(crate) publisher: String,
 }
 
 impl Rig {
     /// `None` without the rights, after saying so.
-    pub fn new(test_name: &str) -> Option<Rig> {
+    pub(crate) fn new(test_name: &str) -> Option<Rig> {
         Rig::with_redis(test_name, RedisServer::start().unwrap())
     }
 
-    pub fn with_redis(test_name: &str, redis: RedisServer) -> Option<Rig> {
+    pub(crate) fn with_redis(test_name: &str, redis: RedisServer) -> Option<Rig> {
         if !lab::network::require_root(test_name) {
             return None;
         }
@@ -54,18 +54,18 @@ impl Rig {
         Some(Rig { network, redis, folder, process: None, receive, publisher })
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    pub fn write_feeds(&self, feeds: &FeedsDocument) {
+    pub(crate) fn write_feeds(&self, feeds: &FeedsDocument) {
         let text = serde_json::to_string(feeds).unwrap();
         // JSON is YAML.
         std::fs::write(self.path("feeds.yaml"), text).unwrap();
     }
 
     /// Starts the process and waits until it polls its feeds.
-    pub fn start(&mut self) {
+    pub(crate) fn start(&mut self) {
         let document = format!(
             "feeds: feeds.yaml\n\
              workers:\n  - {{name: w0, interface_a: nic-a, interface_b: nic-b}}\n\
@@ -87,13 +87,13 @@ impl Rig {
     }
 
     /// The last status written.
-    pub fn status(&self) -> Option<Value> {
+    pub(crate) fn status(&self) -> Option<Value> {
         let text = std::fs::read_to_string(self.path("status.json")).ok()?;
         serde_json::from_str(&text).ok()
     }
 
     /// Waits until a status satisfies `done`, and returns it.
-    pub fn wait(&mut self, what: &str, done: impl Fn(&Value) -> bool) -> Value {
+    pub(crate) fn wait(&mut self, what: &str, done: impl Fn(&Value) -> bool) -> Value {
         let started = Instant::now();
         loop {
             if let Some(status) = self.status()
@@ -112,14 +112,14 @@ impl Rig {
         }
     }
 
-    pub fn signal(&self, signal: i32) {
+    pub(crate) fn signal(&self, signal: i32) {
         let pid = self.process.as_ref().unwrap().id();
         // SAFETY: a plain system call on a child of ours that was not waited for yet.
         assert_eq!(unsafe { libc::kill(pid.cast_signed(), signal) }, 0);
     }
 
     /// Ends the process as an operator does, and returns its last status.
-    pub fn stop(&mut self) -> Value {
+    pub(crate) fn stop(&mut self) -> Value {
         self.signal(libc::SIGTERM);
         let mut process = self.process.take().unwrap();
         let ended = process.wait().unwrap();
@@ -128,14 +128,14 @@ impl Rig {
     }
 
     /// Ends the process as a power cut does.
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         let mut process = self.process.take().unwrap();
         process.kill().unwrap();
         process.wait().unwrap();
     }
 
     /// Plays a session on the venue's ends, to its end.
-    pub fn play(
+    pub(crate) fn play(
         &self,
         source: impl Source + Send,
         pace: Pace,
@@ -146,7 +146,7 @@ impl Rig {
     }
 
     /// Everything in the stream, in order.
-    pub fn stream(&self) -> Vec<Record> {
+    pub(crate) fn stream(&self) -> Vec<Record> {
         let client = redis::Client::open(self.redis.url()).unwrap();
         let mut connection = client.get_connection().unwrap();
         let mut records = Vec::new();
@@ -178,7 +178,7 @@ impl Drop for Rig {
 }
 
 /// Plays a session inside a namespace.
-pub fn play_in(
+pub(crate) fn play_in(
     network: &Network,
     source: impl Source + Send,
     pace: Pace,
@@ -195,15 +195,15 @@ pub fn play_in(
 
 /// An entry of the stream, kept.
 #[derive(Clone, Debug)]
-pub struct Record {
-    pub channel_id: u16,
-    pub first: u64,
-    pub last: u64,
-    pub content: Kept,
+pub(crate) struct Record {
+    pub(crate) channel_id: u16,
+    pub(crate) first: u64,
+    pub(crate) last: u64,
+    pub(crate) content: Kept,
 }
 
 #[derive(Clone, Debug)]
-pub enum Kept {
+pub(crate) enum Kept {
     Ticks(Vec<tick::Tick>),
     Gap(tick::GapReason),
 }
@@ -217,7 +217,7 @@ impl Record {
         Record { channel_id: entry.channel_id, first: entry.first, last: entry.last, content }
     }
 
-    pub fn ticks(&self) -> &[tick::Tick] {
+    pub(crate) fn ticks(&self) -> &[tick::Tick] {
         match &self.content {
             Kept::Ticks(ticks) => ticks,
             Kept::Gap(_) => &[],
@@ -226,7 +226,7 @@ impl Record {
 }
 
 /// The folder of the exchanges' captures; `None` after saying that the test is skipped.
-pub fn captures(test_name: &str) -> Option<PathBuf> {
+pub(crate) fn captures(test_name: &str) -> Option<PathBuf> {
     let folder = std::env::var_os("FEEDPLANE_CAPTURES").map(PathBuf::from).filter(|path| Path::is_dir(path));
     if folder.is_none() {
         use std::io::Write;

@@ -8,7 +8,7 @@ use venue::session::{Protocol, Source};
 use venue::synthetic::{SessionEnd, Synthetic, SyntheticSpec};
 
 /// Messages in each session: long under `make soak`.
-pub fn messages() -> u64 {
+pub(crate) fn messages() -> u64 {
     let messages = if std::env::var_os("FEEDPLANE_SOAK").is_some() { 2_000_000 } else { 60_000 };
     messages / slowdown()
 }
@@ -18,7 +18,7 @@ fn slowdown() -> u64 {
     std::env::var("FEEDPLANE_SLOWDOWN").ok().and_then(|times| times.parse().ok()).unwrap_or(1)
 }
 
-pub fn spec(protocol: Protocol, channels: u16, messages: u64, seed: u64) -> SyntheticSpec {
+pub(crate) fn spec(protocol: Protocol, channels: u16, messages: u64, seed: u64) -> SyntheticSpec {
     SyntheticSpec {
         protocol,
         channels,
@@ -28,7 +28,7 @@ pub fn spec(protocol: Protocol, channels: u16, messages: u64, seed: u64) -> Synt
 }
 
 /// Both lines lose independently; B comes later, and some packets of each are overtaken.
-pub fn bad_lines(loss: f64) -> [Impairment; 2] {
+pub(crate) fn bad_lines(loss: f64) -> [Impairment; 2] {
     let reorder = Some(Reorder { probability: 0.02, packets: 3, hold_ns: 1_000_000 });
     let line = Impairment { loss, duplicate: 0.001, reorder, ..Impairment::default() };
     [line.clone(), Impairment { skew_ns: 200_000, jitter_ns: 50_000, ..line }]
