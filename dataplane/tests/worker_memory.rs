@@ -82,11 +82,11 @@ fn write_feeds(folder: &Path, channels: &[Channel], but_last: bool) {
 }
 
 fn worker_thread() -> i32 {
-    let tasks = std::fs::read_dir("/proc/self/task").unwrap().flatten();
+    let mut tasks = std::fs::read_dir("/proc/self/task").unwrap().flatten();
     let named = |task: &std::fs::DirEntry| {
         std::fs::read_to_string(task.path().join("comm")).is_ok_and(|name| name.trim() == "worker-w0")
     };
-    let task = tasks.filter(named).next().expect("the worker's thread");
+    let task = tasks.find(named).expect("the worker's thread");
     task.file_name().to_string_lossy().parse().unwrap()
 }
 
