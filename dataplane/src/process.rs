@@ -49,21 +49,23 @@ impl Dataplane {
         let shares = assign(&document.workers, &feeds)?;
         let mut published = published_before(&document.publisher);
         let ring_ticks = document.publisher.ring_ticks as usize;
-        let mut clocks = Vec::new();
-        let mut workers = Vec::new();
-        let mut tick_rings = Vec::new();
-        let mut instrument_rings = Vec::new();
-        for section in &document.workers {
+        let mut sinks = Vec::new();
+        let (mut tick_rings, mut instrument_rings) = (Vec::new(), Vec::new());
+        for _ in &document.workers {
             let (ticks, ticks_out) = rtrb::RingBuffer::new(ring_ticks);
             let (instruments, instruments_out) = rtrb::RingBuffer::new(INSTRUMENT_RING);
+            sinks.push(RingSink::new(ticks, instruments));
             tick_rings.push(ticks_out);
             instrument_rings.push(instruments_out);
-            let sink = RingSink::new(ticks, instruments);
+        }
+        // A Redis that refuses is found before anything touches a NIC.
+        let publisher = start_publisher(&document.publisher, directory, tick_rings, instrument_rings)?;
+        let (mut workers, mut clocks) = (Vec::new(), Vec::new());
+        for (section, sink) in document.workers.iter().zip(sinks) {
             let (worker, clock) = start_worker(section, &document, sink)?;
             workers.push(worker);
             clocks.push(clock);
         }
-        let publisher = start_publisher(&document.publisher, directory, tick_rings, instrument_rings)?;
         let mut schemas = Schemas::default();
         for (worker, share) in workers.iter_mut().zip(&shares) {
             worker.change(share, &mut schemas, &mut published)?;
