@@ -71,7 +71,10 @@ impl World {
                 "a namespace of its own: {} ⇄ {}, {} ⇄ {}",
                 VENUE_ENDS[0], NIC_ENDS[0], VENUE_ENDS[1], NIC_ENDS[1]
             ),
-            None => "loopback, kernel sockets: no right to make a network (run as root for XDP)".into(),
+            None => {
+                "loopback and kernel sockets: no network of its own can be made (the line above says why)"
+                    .into()
+            }
         }
     }
 

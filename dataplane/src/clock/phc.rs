@@ -23,7 +23,9 @@ impl Phc {
     /// # Errors
     /// When the interface has a clock and its device cannot be opened.
     pub fn of_interface(interface: &str) -> io::Result<Option<Phc>> {
-        let Some(number) = nic::phc_index(interface) else { return Ok(None) };
+        // Loopback has no driver to ask.
+        let asked = interface != "lo";
+        let Some(number) = asked.then(|| nic::phc_index(interface)).flatten() else { return Ok(None) };
         let path = PathBuf::from(format!("/dev/ptp{number}"));
         let device = OpenOptions::new().read(true).write(true).open(&path)?;
         Ok(Some(Phc { device, path }))
