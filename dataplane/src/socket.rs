@@ -364,7 +364,7 @@ mod tests {
             port,
             source,
             interface_index: 1,
-            buffer_bytes: 1 << 16,
+            buffer_bytes: 1 << 20,
         }
     }
 

@@ -58,7 +58,7 @@ fn a_killed_data_plane_comes_back_and_declares_the_hole() {
 fn redis_stopped_and_started_loses_nothing_within_the_spool() {
     let name = "redis_stopped_and_started_loses_nothing_within_the_spool";
     let Some(mut rig) = Rig::with_redis(name, RedisServer::start_durable().unwrap()) else { return };
-    let spec = spec(Protocol::Itch50, 2, messages() * 3, 22);
+    let spec = spec(Protocol::Itch50, 2, messages() * 5, 22);
     let session = Synthetic::new(&spec).unwrap();
     let feeds = feeds_of(session.channels());
     rig.write_feeds(&feeds);

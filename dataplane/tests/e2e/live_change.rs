@@ -25,7 +25,7 @@ fn feeds_come_change_and_go_without_a_packet_of_the_others_lost() {
     let Some(mut rig) = Rig::new("feeds_come_change_and_go_without_a_packet_of_the_others_lost") else {
         return;
     };
-    let spec = spec(Protocol::Itch50, 3, messages(), 11);
+    let spec = spec(Protocol::Itch50, 3, messages() * 4, 11);
     let session = Synthetic::new(&spec).unwrap();
     let all = feeds_of(session.channels());
     let mut feeds = all.clone();
@@ -61,7 +61,7 @@ fn a_feed_that_moves_to_another_group_loses_nothing_of_either() {
     let Some(mut rig) = Rig::new("a_feed_that_moves_to_another_group_loses_nothing_of_either") else {
         return;
     };
-    let spec = spec(Protocol::Itch50, 1, messages() / 2, 12);
+    let spec = spec(Protocol::Itch50, 1, messages() * 2, 12);
     let session = Synthetic::new(&spec).unwrap();
     let feeds = feeds_of(session.channels());
     rig.write_feeds(&feeds);
@@ -88,7 +88,7 @@ fn a_feed_that_moves_to_another_group_loses_nothing_of_either() {
 #[test]
 fn a_replaced_program_loses_nothing() {
     let Some(mut rig) = Rig::new("a_replaced_program_loses_nothing") else { return };
-    let spec = spec(Protocol::Itch50, 2, messages(), 13);
+    let spec = spec(Protocol::Itch50, 2, messages() * 3, 13);
     let session = Synthetic::new(&spec).unwrap();
     let feeds = feeds_of(session.channels());
     rig.write_feeds(&feeds);
