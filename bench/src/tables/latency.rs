@@ -97,7 +97,10 @@ fn metrics(world: &World, rate: u64, effort: Effort) -> Vec<Metric> {
 
 /// Measures the table.
 pub(super) fn table(effort: Effort) -> Result<Table> {
-    ensure!(rustix::process::geteuid().is_root(), "table (e) needs root: XDP and network namespaces");
+    ensure!(
+        lab::network::require_root("table (e)"),
+        "it needs root and a sound kernel, for XDP and network namespaces"
+    );
     let world = World::new()?;
     let metrics = RATES.iter().flat_map(|&rate| metrics(&world, rate, effort)).collect();
     Ok(Table { id: 'e', title: "latency", metrics })

@@ -95,7 +95,10 @@ fn rows(what: &str, does: &str, cost: &[Target]) -> Vec<Row> {
 
 /// Measures the table.
 pub(super) fn table(effort: Effort) -> Result<Table> {
-    ensure!(rustix::process::geteuid().is_root(), "table (a) needs root: XDP and network namespaces");
+    ensure!(
+        lab::network::require_root("table (a)"),
+        "it needs root and a sound kernel, for XDP and network namespaces"
+    );
     let wire = &Wire::new()?;
     let contenders = vec![
         Contender::several(
