@@ -403,7 +403,7 @@ mod tests {
             sender.send_to(&vec![index; usize::from(index) + 1], ("127.0.0.1", port)).unwrap();
         }
         let taken = poll_for(&mut receiver, 150);
-        assert_eq!(taken.len(), 150);
+        assert_eq!(taken.len(), 150, "{:?}", receiver.stats());
         for (index, (slot, payload, times)) in taken.iter().enumerate() {
             assert_eq!((*slot, payload.len()), (3, index + 1));
             assert!(times.kernel_utc_ns > 1_600_000_000_000_000_000);

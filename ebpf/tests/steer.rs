@@ -32,10 +32,14 @@ impl Bench {
     fn without_socket() -> Self {
         let program = Program::load(Variant::Plain, MapSizes { feeds_max: 4, queues_max: 2 }).expect("load");
         program.set_feed(ANY_SENDER, FeedValue { slot: 7, line: 1 }).unwrap();
-        // SAFETY: a plain system call; the descriptor it returns is owned here alone.
+        let entries = 64_u32;
+        // SAFETY: plain system calls; the descriptor is owned here alone, and the option's value lives through
+        // the call. From 7.x the kernel takes only a socket with a receive ring into the map.
         let socket = unsafe {
             let fd = libc::socket(libc::AF_XDP, libc::SOCK_RAW, 0);
             assert!(fd >= 0);
+            let value = (&raw const entries).cast();
+            assert_eq!(libc::setsockopt(fd, libc::SOL_XDP, libc::XDP_RX_RING, value, 4), 0);
             OwnedFd::from_raw_fd(fd)
         };
         Self { program, _socket: socket }
