@@ -287,13 +287,14 @@ impl Epoch {
         sequence & (u64::MAX >> (64 - self.bits))
     }
 
-    /// Whether `second` confirms what `first` said: another packet, of the same session, close by.
+    /// Whether `second` confirms what `first` said: another packet, of the same session, close by. A heartbeat
+    /// has the number of the data after it, so on one line the number alone does not say that it is a copy.
     pub(crate) fn confirms(&self, first: (Line, &Header), second: (Line, &Header)) -> bool {
         let ((first_line, first), (second_line, second)) = (first, second);
         let apart = self.signed(second.first.wrapping_sub(first.first));
         first.session == second.session
             && apart.unsigned_abs() <= CONFIRM_REACH
-            && (first_line != second_line || first.first != second.first)
+            && (first_line != second_line || first.first != second.first || first.count != second.count)
     }
 
     /// Begins a new count of which `low` is the lowest packet known, and returns its first number.

@@ -180,6 +180,17 @@ fn the_same_packet_twice_on_one_line_confirms_nothing() {
 }
 
 #[test]
+fn a_heartbeat_with_the_number_of_the_data_kept_aside_confirms_it_in_either_order() {
+    let (beat, first) = (Wire::empty(10, 5, PacketKind::Heartbeat), Wire::data(10, 5..7));
+    for [one, two] in [[&first, &beat], [&beat, &first]] {
+        let mut desk = Desk::<Mold>::from(100);
+        desk.packet(A, &data(100..101)).packet(A, one).packet(A, two).after(MS);
+        assert_eq!(desk.done(), "100 clear 1 gap 1-4 5-6!");
+        assert_eq!(desk.channel.stats().line(A).unconfirmed, 0);
+    }
+}
+
+#[test]
 fn a_line_that_was_never_in_the_session_cannot_end_it() {
     let mut desk = Desk::<Mold>::new(config());
     desk.packet(A, &Wire::data(10, 3..4)).packet(B, &data(900..901)).packet(B, &data(901..902));

@@ -21,6 +21,19 @@ use support::{Kept, Mdp, Mold, Out, at, identity};
 
 const SEEDS: u64 = 100_000;
 
+/// Seeds that once failed, and why.
+const FAILED_ONCE: [(u64, &str); 2] = [
+    (223_685, "data of a new session kept aside, then on its line an older heartbeat with the same number"),
+    (309_512, "the same, and then the first packet of the session"),
+];
+
+#[test]
+fn sessions_that_failed_once_are_arbitrated_right() {
+    for (seed, why) in FAILED_ONCE {
+        assert!(std::panic::catch_unwind(|| run(seed)).is_ok(), "seed {seed} fails again: {why}");
+    }
+}
+
 #[test]
 fn what_comes_out_is_what_the_reference_says_and_what_the_lines_brought() {
     let number = |name| std::env::var(name).ok().map(|text| text.parse::<u64>().expect(name));

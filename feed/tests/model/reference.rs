@@ -92,8 +92,8 @@ impl Reference {
         }
         let aside = self.aside.take();
         let confirmed = aside.filter(|aside| {
-            let agrees =
-                aside.epoch == packet.epoch && (aside.line != packet.line || aside.first != packet.first);
+            let copy = (aside.line, aside.first, aside.count) == (packet.line, packet.first, packet.count);
+            let agrees = aside.epoch == packet.epoch && !copy;
             self.counts[aside.line.index()].unconfirmed += u64::from(!agrees);
             agrees
         });
