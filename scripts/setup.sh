@@ -3,7 +3,8 @@
 # Run it as often as you like: what is there is left alone, and a second run changes nothing.
 #
 #   system packages   only as root, only those missing, one `apt-get update` at most
-#   .venv             Python readers that the tests compare with, pinned by hash
+#   .venv             Python readers that the tests compare with, pinned by hash; a link into the user's cache,
+#                     so that another clone with the same requirements downloads nothing
 #
 # A redis-server that runs already is not touched. One that this script installs is neither started nor
 # enabled: tests, benches and the demo start private ones of their own.
@@ -117,19 +118,33 @@ check_rust() {
 }
 
 make_venv() {
-    local wanted stamp=.venv/.requirements.sha256
+    local wanted venv
     if [ -z "$base_python" ] || ! "$base_python" -c 'import ensurepip, venv' >/dev/null 2>&1; then
         say "no .venv: the tests that compare with Python readers will be skipped"
         return
     fi
-    wanted=$(sha256sum scripts/requirements.txt | cut -d ' ' -f 1)
-    if [ -x .venv/bin/python ] && [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ]; then
-        return
+    wanted=$(sha256sum scripts/requirements.txt | cut -c 1-16)
+    venv=${XDG_CACHE_HOME:-$HOME/.cache}/feedplane/python-$wanted
+    if [ ! -e "$venv/complete" ]; then
+        if kernel_has_oopsed; then
+            say "no .venv: this kernel has oopsed and may never answer about the network; reboot to download"
+            return
+        fi
+        say "making $venv from scripts/requirements.txt"
+        "$base_python" -m venv --clear "$venv"
+        "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes \
+            -r scripts/requirements.txt
+        touch "$venv/complete"
     fi
-    say "making .venv from scripts/requirements.txt"
-    "$base_python" -m venv --clear .venv
-    .venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r scripts/requirements.txt
-    printf '%s\n' "$wanted" >"$stamp"
+    if [ "$(readlink .venv || true)" != "$venv" ]; then
+        rm -rf .venv
+        ln -s "$venv" .venv
+    fi
+}
+
+# TAINT_DIE. A kernel that oopsed may hold its network configuration lock for good: even a name look-up hangs.
+kernel_has_oopsed() {
+    [ $(("$(cat /proc/sys/kernel/tainted 2>/dev/null || echo 0)" >> 7 & 1)) = 1 ]
 }
 
 find_python
