@@ -24,7 +24,7 @@ import redis.asyncio as redis
 
 STREAM = "raw_market_data"
 PACKET = struct.Struct("<IQ")  # sequence, sending time
-MESSAGE = struct.Struct("<HHHHHQBHB")  # size, SBE header, transact time, event indicator, group size
+MESSAGE = struct.Struct("<HHHHHQB2xHB")  # size, SBE header, transact time, event indicator, group size
 ENTRY = struct.Struct("<qiiIiBBc5x")  # price, size, security, rpt_seq, orders, level, action, type
 RECEIVE_BUFFER_BYTES = 64 << 20
 SO_RCVBUFFORCE = 33
@@ -173,6 +173,9 @@ async def main():
     if arguments.core is not None:
         os.sched_setaffinity(0, [arguments.core])
     loop = asyncio.get_running_loop()
+    # asyncio reports an exception of a callback and goes on; what is compared must not be half of the work.
+    failures = []
+    loop.set_exception_handler(lambda _loop, context: failures.append(context))
     lines = [("A", arguments.a), ("B", arguments.b)]
     sockets = [(name, open_socket(text)) for name, text in lines if text]
     if arguments.drain:
@@ -180,7 +183,13 @@ async def main():
         result = await drain(loop, sockets, arguments.drain)
     else:
         result = await receive(loop, sockets, arguments)
-    print(json.dumps(result), flush=True)
+    if failures:
+        print(f"{len(failures)} packets failed, the first: {failures[0]!r}", file=sys.stderr)
+    else:
+        print(json.dumps(result), flush=True)
+    # Not by way of asyncio's own end, which waits for a command to Redis that was cancelled and may never come.
+    sys.stderr.flush()
+    os._exit(1 if failures else 0)
 
 
 asyncio.run(main())

@@ -2,12 +2,15 @@
 //!
 //! Everything that two processes must agree on is here and nowhere else: what a stream and its keys are
 //! called ([`names`]), what an entry of `raw_market_data` is ([`Entry`]), how far a channel is published
-//! ([`Position`]), how a reader notices that something is missing ([`Continuity`]), and the documents
-//! that configure the processes ([`config`]). The contract in words is `docs/streams.md`.
+//! ([`Position`]), how a reader notices that something is missing ([`Continuity`]), how streams are read and divided
+//! ([`consumer`]), what a record of `calculated_features` is ([`FeatureRecord`]), and the documents that
+//! configure the processes ([`config`]). The contract in words is `docs/streams.md`.
 
 pub mod config;
+pub mod consumer;
 mod continuity;
 mod entry;
+mod feature;
 mod instrument;
 pub mod names;
 mod position;
@@ -15,6 +18,10 @@ mod reply;
 
 pub use continuity::{Continuity, Verdict};
 pub use entry::{Content, Entry, EntryError, is_channel_clear, reason_name};
+pub use feature::{FeatureError, FeatureRecord, FeatureSchema, FeatureSpec, Quality};
 pub use instrument::InstrumentRow;
 pub use position::{Position, PositionError, Positions, WriteId};
-pub use reply::{StreamEntries, StreamEntry, StreamId, entries_of_range, entries_of_read};
+pub use reply::{
+    Record, StreamEntries, StreamEntry, StreamId, StreamRecords, entries_of_range, entries_of_read,
+    records_of_range, records_of_read,
+};

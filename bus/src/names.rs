@@ -3,6 +3,18 @@
 /// The stream of ticks, when it is not sharded.
 pub const RAW_MARKET_DATA: &str = "raw_market_data";
 
+/// The stream of calculated features. One for each shard of the ticks, named alike.
+pub const CALCULATED_FEATURES: &str = "calculated_features";
+
+/// The hash of feature schemas: schema id (hexadecimal) → JSON ([`FeatureSchema`](crate::FeatureSchema)).
+pub const FEATURE_SCHEMAS: &str = "calculated_features:schemas";
+
+/// The hash of an instrument's latest features: for each feature set its latest record's fields, as
+/// `<set>.<field>`.
+pub fn latest_features_key(publisher_id: u16, instrument_id: u32) -> String {
+    format!("latest_features:{publisher_id}:{instrument_id}")
+}
+
 /// Most shards that one stream is divided into.
 pub const SHARDS_MAX: u16 = 256;
 

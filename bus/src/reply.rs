@@ -15,7 +15,8 @@ pub struct StreamId {
 }
 
 impl StreamId {
-    fn parse(bytes: &[u8]) -> Option<StreamId> {
+    /// Reads `ms-seq`.
+    pub fn parse(bytes: &[u8]) -> Option<StreamId> {
         let dash = bytes.iter().position(|&byte| byte == b'-')?;
         Some(StreamId { ms: parse_decimal(&bytes[..dash])?, seq: parse_decimal(&bytes[dash + 1..])? })
     }
@@ -27,7 +28,18 @@ impl fmt::Display for StreamId {
     }
 }
 
-/// An entry with its place in the stream. A refused entry keeps its id, so that a reader goes on after it.
+/// One record of any stream, with its place in it. One whose fields cannot be read keeps its id, so that a
+/// reader goes on after it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Record<'a> {
+    /// Its stream id.
+    pub id: StreamId,
+    /// Its fields, name and value, or why they cannot be read.
+    pub fields: Result<Vec<(&'a [u8], &'a [u8])>, EntryError>,
+}
+
+/// An entry of `raw_market_data` with its place in the stream. A refused entry keeps its id, so that a reader
+/// goes on after it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct StreamEntry<'a> {
     /// Its stream id.
@@ -36,30 +48,47 @@ pub struct StreamEntry<'a> {
     pub entry: Result<Entry<'a>, EntryError>,
 }
 
-/// The entries of an XRANGE reply.
+impl<'a> From<Record<'a>> for StreamEntry<'a> {
+    fn from(record: Record<'a>) -> StreamEntry<'a> {
+        StreamEntry { id: record.id, entry: record.fields.and_then(Entry::parse) }
+    }
+}
+
+/// The records of an XRANGE reply.
 ///
 /// # Errors
 /// When the reply is not a list of `[id, [field, value, …]]`.
-pub fn entries_of_range(reply: &Value) -> Result<Vec<StreamEntry<'_>>, EntryError> {
+pub fn records_of_range(reply: &Value) -> Result<Vec<Record<'_>>, EntryError> {
     match reply {
         Value::Nil => Ok(Vec::new()),
-        Value::Array(items) => items.iter().map(stream_entry).collect(),
+        Value::Array(items) => items.iter().map(record).collect(),
         _ => Err(EntryError::Shape("expected a list of entries")),
     }
 }
 
+/// The entries of `raw_market_data` in an XRANGE reply.
+///
+/// # Errors
+/// As [`records_of_range`].
+pub fn entries_of_range(reply: &Value) -> Result<Vec<StreamEntry<'_>>, EntryError> {
+    Ok(records_of_range(reply)?.into_iter().map(StreamEntry::from).collect())
+}
+
+/// A stream's name and the records that were read from it.
+pub type StreamRecords<'a> = (&'a [u8], Vec<Record<'a>>);
+
 /// A stream's name and the entries that were read from it.
 pub type StreamEntries<'a> = (&'a [u8], Vec<StreamEntry<'a>>);
 
-/// The entries of an XREAD or XREADGROUP reply, stream by stream; empty when the read timed out.
+/// The records of an XREAD or XREADGROUP reply, stream by stream; empty when the read timed out.
 ///
 /// # Errors
 /// When the reply is not of that shape.
-pub fn entries_of_read(reply: &Value) -> Result<Vec<StreamEntries<'_>>, EntryError> {
-    let pair = |name, entries| Ok((bytes(name)?, entries_of_range(entries)?));
+pub fn records_of_read(reply: &Value) -> Result<Vec<StreamRecords<'_>>, EntryError> {
+    let pair = |name, records| Ok((bytes(name)?, records_of_range(records)?));
     match reply {
         Value::Nil => Ok(Vec::new()),
-        Value::Map(streams) => streams.iter().map(|(name, entries)| pair(name, entries)).collect(),
+        Value::Map(streams) => streams.iter().map(|(name, records)| pair(name, records)).collect(),
         Value::Array(streams) => streams
             .iter()
             .map(|stream| match stream {
@@ -71,23 +100,28 @@ pub fn entries_of_read(reply: &Value) -> Result<Vec<StreamEntries<'_>>, EntryErr
     }
 }
 
-fn stream_entry(item: &Value) -> Result<StreamEntry<'_>, EntryError> {
+/// The entries of `raw_market_data` in an XREAD or XREADGROUP reply.
+///
+/// # Errors
+/// As [`records_of_read`].
+pub fn entries_of_read(reply: &Value) -> Result<Vec<StreamEntries<'_>>, EntryError> {
+    let streams = records_of_read(reply)?.into_iter();
+    Ok(streams.map(|(name, records)| (name, records.into_iter().map(StreamEntry::from).collect())).collect())
+}
+
+fn record(item: &Value) -> Result<Record<'_>, EntryError> {
     let Value::Array(parts) = item else { return Err(EntryError::Shape("expected [id, fields]")) };
     let [id, fields] = parts.as_slice() else { return Err(EntryError::Shape("expected [id, fields]")) };
     let id = StreamId::parse(bytes(id)?).ok_or(EntryError::Shape("not a stream id"))?;
-    Ok(StreamEntry { id, entry: entry_of(fields) })
+    Ok(Record { id, fields: fields_of(fields) })
 }
 
-fn entry_of(fields: &Value) -> Result<Entry<'_>, EntryError> {
+fn fields_of(fields: &Value) -> Result<Vec<(&[u8], &[u8])>, EntryError> {
     let Value::Array(fields) = fields else { return Err(EntryError::Shape("expected fields")) };
     if fields.len() % 2 != 0 {
         return Err(EntryError::Shape("a field has no value"));
     }
-    let mut pairs = Vec::with_capacity(fields.len() / 2);
-    for pair in fields.chunks_exact(2) {
-        pairs.push((bytes(&pair[0])?, bytes(&pair[1])?));
-    }
-    Entry::parse(pairs)
+    fields.chunks_exact(2).map(|pair| Ok((bytes(&pair[0])?, bytes(&pair[1])?))).collect()
 }
 
 fn bytes(value: &Value) -> Result<&[u8], EntryError> {

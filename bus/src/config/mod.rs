@@ -3,6 +3,7 @@
 
 mod dataplane;
 mod feeds;
+mod health;
 mod load;
 mod validate;
 
@@ -11,5 +12,6 @@ pub use dataplane::{
     WorkerSection, XdpModeChoice,
 };
 pub use feeds::{Feed, FeedLine, FeedLines, FeedProtocol, FeedsDocument};
+pub use health::HealthSection;
 pub use load::{DOCUMENT_BYTES_MAX, DocumentError};
 pub use validate::{FEED_NAME_BYTES_MAX, FEEDS_MAX, GAP_TIMEOUT_US_MAX, Problem, WINDOW_PACKETS_MAX};

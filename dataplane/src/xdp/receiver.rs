@@ -233,8 +233,9 @@ impl Receiver for XdpReceiver {
             left -= taken;
             self.turn = after(self.turn, self.sockets.len());
         }
-        // One system call at most, whatever the number of queues.
-        self.sockets[self.kick_turn].kick_if_needed();
+        // One system call at most, whatever the number of queues. While packets still wait, the NIC's polling
+        // can wait, too.
+        self.sockets[self.kick_turn].kick_if_needed(left > 0);
         self.kick_turn = after(self.kick_turn, self.sockets.len());
         budget - left as usize
     }

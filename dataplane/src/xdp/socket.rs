@@ -193,10 +193,11 @@ impl Socket {
         done
     }
 
-    /// Lets the kernel refill or poll the queue, if it waits for that.
+    /// Lets the kernel refill the queue, if it waits for that, or poll it, if that is ours to do and nothing
+    /// else is left to do.
     #[inline]
-    pub(crate) fn kick_if_needed(&self) {
-        if self.busy_poll || self.rings.fill.memory().needs_wakeup() {
+    pub(crate) fn kick_if_needed(&self, idle: bool) {
+        if (self.busy_poll && idle) || self.rings.fill.memory().needs_wakeup() {
             system::kick_receive(self.as_fd());
         }
     }

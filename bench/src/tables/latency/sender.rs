@@ -13,7 +13,7 @@ use venue::session::{Line, LineAddress};
 /// Sends `packets` packets, `rate` a second, and gives by how much the latest of them was late, ns.
 ///
 /// It sleeps between them, because it shares the cores with what is measured; what is due when it wakes is
-/// sent at once, line A before line B packet by packet.
+/// sent in one system call, stamped before it, line A before line B packet by packet.
 pub(super) fn send(network: &Network, rate: u64, packets: u64) -> Result<u64> {
     network.run(|| {
         sleep_exactly();
@@ -34,6 +34,7 @@ pub(super) fn send(network: &Network, rate: u64, packets: u64) -> Result<u64> {
                 sent += 1;
                 send_one(&mut outlet, u32::try_from(sent)?)?;
             }
+            outlet.flush()?;
         }
         Ok(latest_ns)
     })
@@ -58,7 +59,7 @@ fn send_one(outlet: &mut RawOutlet, sequence: u32) -> Result<()> {
         let address = LineAddress { destination: SocketAddrV4::new(GROUPS[at], PORT), source };
         outlet.send(&Dispatch { due_ns: 0, line, address, payload: &payload, damage: None })?;
     }
-    Ok(outlet.flush()?)
+    Ok(())
 }
 
 /// Without it the kernel lets a sleep of this thread end up to 50 µs late, to save wake-ups.

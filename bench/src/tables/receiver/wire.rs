@@ -27,6 +27,7 @@ pub(super) struct Wire {
     network: Network,
     generator: Arc<Generator>,
     frame: Arc<Vec<u8>>,
+    generator_core: usize,
 }
 
 impl Wire {
@@ -49,7 +50,9 @@ impl Wire {
         let mut template = Vec::new();
         frame::build(&mut template, &header, &[0; FRAME_BYTES - 42]);
         template[..6].copy_from_slice(&mac);
-        Ok(Wire { network, generator: Arc::new(generator), frame: Arc::new(template) })
+        // Asked now: a thread that is pinned, or comes from one that is, sees only its own core.
+        let generator_core = std::thread::available_parallelism().map_or(1, usize::from) - 1;
+        Ok(Wire { network, generator: Arc::new(generator), frame: Arc::new(template), generator_core })
     }
 
     /// The namespace, for programs that are started inside.
@@ -68,7 +71,7 @@ impl Wire {
     /// Fills the receiver's queue, from the other core, and returns when the generator rests.
     pub(super) fn fill(&self) -> Result<()> {
         self.network.run(|| {
-            pin(generator_core());
+            pin(self.generator_core);
             self.generator.run(&self.frame, Generator::REPEAT_MIN).map_err(anyhow::Error::msg)
         })
     }
@@ -77,11 +80,12 @@ impl Wire {
     pub(super) fn flood(&self) -> Result<Flood> {
         let (network, generator, frame) =
             (self.network.clone(), Arc::clone(&self.generator), Arc::clone(&self.frame));
+        let generator_core = self.generator_core;
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
         let thread = std::thread::Builder::new().name("generator".to_owned()).spawn(move || {
             network.enter_current_thread()?;
-            pin(generator_core());
+            pin(generator_core);
             while !stopped.load(Ordering::Relaxed) {
                 generator.run(&frame, Generator::REPEAT_MIN).map_err(anyhow::Error::msg)?;
             }
@@ -115,10 +119,6 @@ impl Drop for Flood {
             let _ = thread.join();
         }
     }
-}
-
-fn generator_core() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from) - 1
 }
 
 /// Best effort: on a machine that forbids it, the scheduler decides.

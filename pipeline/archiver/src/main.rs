@@ -1,0 +1,3 @@
+//! `feedplane-archiver`.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! `feedplane-features`.
+
+fn main() {}
