@@ -1,6 +1,6 @@
 //! Reading a document: bounded, and with an error that says where in the file and what to do.
 
-use super::{DataplaneDocument, FeedsDocument, Problem};
+use super::{DataplaneDocument, FeaturesDocument, FeedsDocument, Problem};
 use serde::de::DeserializeOwned;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -88,6 +88,26 @@ impl DataplaneDocument {
     /// As [`FeedsDocument::load`].
     pub fn parse(bytes: &[u8]) -> Result<DataplaneDocument, DocumentError> {
         let document: DataplaneDocument = parse(bytes)?;
+        let problems = document.validate();
+        valid(document, problems)
+    }
+}
+
+impl FeaturesDocument {
+    /// Reads and checks a document.
+    ///
+    /// # Errors
+    /// As [`FeedsDocument::load`].
+    pub fn load(path: &Path) -> Result<FeaturesDocument, DocumentError> {
+        FeaturesDocument::parse(&read(path)?)
+    }
+
+    /// Reads and checks a document from its bytes.
+    ///
+    /// # Errors
+    /// As [`FeedsDocument::load`].
+    pub fn parse(bytes: &[u8]) -> Result<FeaturesDocument, DocumentError> {
+        let document: FeaturesDocument = parse(bytes)?;
         let problems = document.validate();
         valid(document, problems)
     }

@@ -2,6 +2,7 @@
 //! every field's comment is the operator's manual.
 
 mod dataplane;
+mod features;
 mod feeds;
 mod health;
 mod load;
@@ -10,6 +11,10 @@ mod validate;
 pub use dataplane::{
     BackendChoice, DataplaneDocument, PublisherSection, ReceiveSection, StatusSection, WaitStrategy,
     WorkerSection, XdpModeChoice,
+};
+pub use features::{
+    Bars, Change, FEATURE_LEVELS_MAX, FEATURE_SET_NAME_BYTES_MAX, FEATURE_SETS_MAX, FEATURE_VALUES_MAX,
+    FEATURE_WINDOW_MAX, Feature, FeatureSet, FeaturesDocument, InstrumentKey, PublishSection, StateSection,
 };
 pub use feeds::{Feed, FeedLine, FeedLines, FeedProtocol, FeedsDocument};
 pub use health::HealthSection;
