@@ -1,8 +1,13 @@
 //! Metrics and health over HTTP, on a thread of their own: `/metrics` for Prometheus, `/healthz` (the process
 //! lives), `/readyz` (every part of it does its work, or which does not and why).
+//!
+//! Nobody who can reach the port can harm the service: see [`crate::listener`] for the bounds.
 
+use crate::listener::BoundedListener;
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::header::{CONNECTION, CONTENT_TYPE};
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::Response;
 use axum::routing::get;
 use axum::{Json, Router};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
@@ -15,6 +20,8 @@ use std::time::Duration;
 
 /// How often old samples of histograms are folded, s.
 const UPKEEP: Duration = Duration::from_secs(5);
+/// Prometheus's text format.
+const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// The metrics and the health of the process. Dropping it does not end the endpoint; the process does.
 #[derive(Clone)]
@@ -23,6 +30,7 @@ pub struct Vitals {
     address: Option<SocketAddr>,
 }
 
+/// By name: what is wrong, or nothing.
 type Parts = Arc<Mutex<BTreeMap<&'static str, Option<String>>>>;
 
 /// One part of the process whose state decides whether it is ready.
@@ -49,11 +57,14 @@ impl Part {
 }
 
 impl Vitals {
-    /// Installs the recorder of metrics and, with an address, opens the endpoint. Once a process.
+    /// Installs the recorder of metrics and, with an address, opens the endpoint. Once a process. It is not
+    /// ready before it has a part: register all of them before the first is good.
     ///
     /// # Errors
     /// When the address cannot be had, or the process has a recorder already.
     pub fn start(listen: Option<SocketAddr>) -> io::Result<Vitals> {
+        // First what another process may have: a refused start leaves nothing behind in this one.
+        let listener = listen.map(bind).transpose()?;
         let recorder = PrometheusBuilder::new().build_recorder();
         let handle = recorder.handle();
         metrics::set_global_recorder(recorder).map_err(io::Error::other)?;
@@ -65,7 +76,10 @@ impl Vitals {
                 upkept.run_upkeep();
             }
         })?;
-        let address = listen.map(|listen| serve(listen, handle, Arc::clone(&parts))).transpose()?;
+        let address = listener.map(|listener| serve(listener, handle, Arc::clone(&parts))).transpose()?;
+        if let Some(address) = address {
+            tracing::info!(%address, "metrics and health: /metrics, /healthz, /readyz");
+        }
         Ok(Vitals { parts, address })
     }
 
@@ -82,20 +96,33 @@ impl Vitals {
     }
 }
 
-fn serve(listen: SocketAddr, handle: PrometheusHandle, parts: Parts) -> io::Result<SocketAddr> {
-    let listener = std::net::TcpListener::bind(listen)
-        .map_err(|error| io::Error::new(error.kind(), format!("cannot listen on {listen}: {error}")))?;
+fn bind(listen: SocketAddr) -> io::Result<std::net::TcpListener> {
+    std::net::TcpListener::bind(listen).map_err(|error| {
+        let what_to_do = match error.kind() {
+            io::ErrorKind::AddrInUse => "; another process has it, choose another port in `health.listen`",
+            io::ErrorKind::AddrNotAvailable => "; this machine has no such address, see `health.listen`",
+            _ => "",
+        };
+        io::Error::new(
+            error.kind(),
+            format!("cannot listen on {listen} for metrics and health: {error}{what_to_do}"),
+        )
+    })
+}
+
+fn serve(listener: std::net::TcpListener, handle: PrometheusHandle, parts: Parts) -> io::Result<SocketAddr> {
     listener.set_nonblocking(true)?;
     let address = listener.local_addr()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let router = Router::new()
-        .route("/metrics", get(move || async move { handle.render() }))
+        .route("/metrics", get(move || async move { ([(CONTENT_TYPE, METRICS_TYPE)], handle.render()) }))
         .route("/healthz", get(|| async { Json(json!({"alive": true})) }))
         .route("/readyz", get(ready))
-        .with_state(parts);
+        .with_state(parts)
+        .layer(axum::middleware::map_response(last_of_its_connection));
     std::thread::Builder::new().name("vitals".into()).spawn(move || {
         let served = runtime.block_on(async {
-            let listener = tokio::net::TcpListener::from_std(listener)?;
+            let listener = BoundedListener::new(tokio::net::TcpListener::from_std(listener)?);
             axum::serve(listener, router).await
         });
         if let Err(error) = served {
@@ -105,9 +132,15 @@ fn serve(listen: SocketAddr, handle: PrometheusHandle, parts: Parts) -> io::Resu
     Ok(address)
 }
 
+/// One request a connection, so that none is cut off in the middle of an answer by its end.
+async fn last_of_its_connection(mut response: Response) -> Response {
+    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    response
+}
+
 async fn ready(State(parts): State<Parts>) -> (StatusCode, Json<Value>) {
     let parts = parts.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    let ready = parts.values().all(Option::is_none);
+    let ready = !parts.is_empty() && parts.values().all(Option::is_none);
     let told: BTreeMap<_, _> =
         parts.into_iter().map(|(name, state)| (name, state.unwrap_or_else(|| "good".into()))).collect();
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };

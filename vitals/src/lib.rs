@@ -5,6 +5,7 @@
 //! anywhere. Readiness is a list of parts, each good or with a reason; a process is ready when all are.
 
 mod endpoint;
+mod listener;
 mod log;
 mod stop;
 
