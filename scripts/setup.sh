@@ -3,6 +3,7 @@
 # Run it as often as you like: what is there is left alone, and a second run changes nothing.
 #
 #   system packages   only as root, only those missing, one `apt-get update` at most
+#   TimescaleDB       only as root, in a folder of the user's cache: see timescaledb.sh
 #   .venv             Python readers that the tests compare with, pinned by hash; a link into the user's cache,
 #                     so that another clone with the same requirements downloads nothing
 #
@@ -142,6 +143,17 @@ make_venv() {
     fi
 }
 
+# A PostgreSQL that tests and `feedplane up` start for themselves; without it they take the machine's own, if any.
+unpack_timescaledb() {
+    if [ "$(id -u)" != 0 ] || ! has apt-get; then
+        say "no TimescaleDB: it is unpacked and run as root only; a plain PostgreSQL is used if there is one"
+    elif kernel_has_oopsed; then
+        say "no TimescaleDB: this kernel has oopsed and may never answer about the network; reboot to download"
+    elif ! scripts/timescaledb.sh; then
+        say "no TimescaleDB: its packages cannot be had; a plain PostgreSQL is used if there is one"
+    fi
+}
+
 # TAINT_DIE. A kernel that oopsed may hold its network configuration lock for good: even a name look-up hangs.
 kernel_has_oopsed() {
     [ $(("$(cat /proc/sys/kernel/tainted 2>/dev/null || echo 0)" >> 7 & 1)) = 1 ]
@@ -159,6 +171,7 @@ if [ "${#missing[@]}" -gt 0 ]; then
 fi
 check_rust
 make_venv
+unpack_timescaledb
 if [ "$(id -u)" != 0 ]; then
     say "not root: XDP and network namespaces cannot be used; the demo runs on sockets, their tests are skipped"
 fi

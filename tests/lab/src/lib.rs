@@ -2,4 +2,5 @@
 //! Everything is undone on drop, and by the kernel when the process dies.
 
 pub mod network;
+pub mod postgres;
 pub mod redis_server;
