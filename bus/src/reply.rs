@@ -112,8 +112,13 @@ pub fn entries_of_read(reply: &Value) -> Result<Vec<StreamEntries<'_>>, EntryErr
 fn record(item: &Value) -> Result<Record<'_>, EntryError> {
     let Value::Array(parts) = item else { return Err(EntryError::Shape("expected [id, fields]")) };
     let [id, fields] = parts.as_slice() else { return Err(EntryError::Shape("expected [id, fields]")) };
-    let id = StreamId::parse(bytes(id)?).ok_or(EntryError::Shape("not a stream id"))?;
+    let id = parse_id(id).ok_or(EntryError::Shape("not a stream id"))?;
     Ok(Record { id, fields: fields_of(fields) })
+}
+
+/// The stream id in a reply.
+pub(crate) fn parse_id(value: &Value) -> Option<StreamId> {
+    StreamId::parse(bytes(value).ok()?)
 }
 
 fn fields_of(fields: &Value) -> Result<Vec<(&[u8], &[u8])>, EntryError> {

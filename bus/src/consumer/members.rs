@@ -4,9 +4,15 @@
 //! |---|---|
 //! | `members:<group>` | sorted set: member → when it was last heard, ms by Redis's clock |
 //! | `lease:<group>:<stream>` | `token:member`, expires when the member is silent |
+//! | `lease:<group>:<stream>:token` | the highest token given out |
 //!
-//! A token is Redis's clock in µs when the lease was taken, so a later owner has a higher one, also after
-//! Redis has lost its memory. Each member takes its share: the streams divided by the members, rounded up.
+//! A token is Redis's clock in µs when the lease was taken, or one more than the one before it when that
+//! clock was set back. So a later owner has a higher token, also after Redis has lost its memory (then as
+//! long as its clock goes forward). Each member takes its share: the streams divided by the members; what
+//! is left over goes to the first members by name.
+//!
+//! Invariant: what changed is told once. A tend that is cut off by an error leaves what it changed to be
+//! told by the next that succeeds.
 
 use super::{ConsumerError, Link};
 use std::time::{Duration, Instant};
@@ -35,13 +41,23 @@ pub struct Lease {
     pub token: u64,
 }
 
-/// What a look after the leases changed.
+/// What a look after the leases changed. A stream can be in both lists: it was lost and is taken anew, with
+/// another token. So `lost` comes first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tended {
-    /// Streams that are this member's from now on.
-    pub taken: Vec<Lease>,
     /// Streams that are not this member's any more: what was not committed is another's to do.
     pub lost: Vec<String>,
+    /// Streams that are this member's from now on.
+    pub taken: Vec<Lease>,
+}
+
+/// What a script or transaction in the same Redis asks for before it writes: `GET key` must give `value`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fence {
+    /// The lease's key.
+    pub key: String,
+    /// What it holds as long as the lease is ours.
+    pub value: String,
 }
 
 /// This process's membership in a group.
@@ -49,6 +65,7 @@ pub struct Members {
     config: MembersConfig,
     link: Link,
     held: Vec<Held>,
+    untold: Tended,
     due: Instant,
 }
 
@@ -58,11 +75,14 @@ struct Held {
     until: Instant,
 }
 
-/// Takes the lease when it is free: KEYS lease; ARGV member, ms. Gives the token, or nothing.
-const TAKE: &str = "local t = redis.call('TIME')
-local token = t[1] .. string.format('%06d', t[2])
-if redis.call('SET', KEYS[1], token .. ':' .. ARGV[1], 'NX', 'PX', ARGV[2]) then return token end
-return false";
+/// Takes the lease when it is free: KEYS lease, token; ARGV member, ms. Gives the token, or nothing.
+const TAKE: &str = "if redis.call('EXISTS', KEYS[1]) == 1 then return false end
+local t = redis.call('TIME')
+local token = math.max(t[1] * 1000000 + t[2], tonumber(redis.call('GET', KEYS[2]) or 0) + 1)
+token = string.format('%.0f', token)
+redis.call('SET', KEYS[1], token .. ':' .. ARGV[1], 'PX', ARGV[2])
+redis.call('SET', KEYS[2], token)
+return token";
 /// Prolongs the lease if it is ours: KEYS lease; ARGV value, ms.
 const KEEP: &str =
     "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
@@ -70,12 +90,16 @@ return 0";
 /// Gives the lease back if it is ours: KEYS lease; ARGV value.
 const GIVE: &str = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end
 return 0";
-/// Says that this member lives and counts those that do: KEYS members; ARGV member, ms of silence allowed.
+/// Says that this member lives: KEYS members; ARGV member, ms of silence allowed. Gives how many members
+/// live, and how many of them come before this one by name.
 const HEARD: &str = "local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
 redis.call('ZADD', KEYS[1], now, ARGV[1])
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now - ARGV[2])
-return redis.call('ZCARD', KEYS[1])";
+local before = 0
+local all = redis.call('ZRANGE', KEYS[1], 0, -1)
+for _, member in ipairs(all) do if member < ARGV[1] then before = before + 1 end end
+return {#all, before}";
 
 impl Members {
     /// A membership; nothing is connected or taken yet.
@@ -83,7 +107,8 @@ impl Members {
     /// # Errors
     /// When the address cannot be understood.
     pub fn new(config: MembersConfig) -> Result<Members, ConsumerError> {
-        Ok(Members { link: Link::new(&config.redis)?, config, held: Vec::new(), due: Instant::now() })
+        let link = Link::new(&config.redis)?;
+        Ok(Members { link, config, held: Vec::new(), untold: Tended::default(), due: Instant::now() })
     }
 
     /// Looks after the leases when it is time to: a third of a lease after the last look. To be called in
@@ -98,24 +123,31 @@ impl Members {
         if now < self.due {
             return Ok(Tended::default());
         }
-        let mut tended = Tended::default();
-        let members = self.heard()?;
-        self.keep(&mut tended)?;
-        let share = self.config.streams.len().div_ceil(members.max(1));
-        while self.held.len() > share {
-            if let Some(held) = self.held.pop() {
-                self.give(&held.lease)?;
-                tended.lost.push(held.lease.stream);
-            }
+        let (members, before) = self.heard()?;
+        self.keep()?;
+        let share = share(self.config.streams.len(), members, before);
+        while self.held.len() > share
+            && let Some(held) = self.held.pop()
+        {
+            self.untold.lost.push(held.lease.stream.clone());
+            self.give(&held.lease)?;
         }
-        self.take_up_to(share, &mut tended)?;
+        self.take_up_to(share)?;
         self.due = now + self.config.lease / 3;
-        Ok(tended)
+        Ok(std::mem::take(&mut self.untold))
     }
 
     /// Whether a stream is still this member's, by our own clock: to be asked before results are stored.
+    /// `false` may be said of a lease that is prolonged after all, by the next [`Members::tend`]: then it
+    /// was no one else's meanwhile.
     pub fn holds(&self, stream: &str) -> bool {
         self.held.iter().any(|held| held.lease.stream == stream && Instant::now() < held.until)
+    }
+
+    /// What proves to Redis that a stream is this member's; nothing when it is not.
+    pub fn fence(&self, stream: &str) -> Option<Fence> {
+        let held = self.held.iter().find(|held| held.lease.stream == stream)?;
+        Some(Fence { key: self.lease_key(stream), value: self.value(&held.lease) })
     }
 
     /// Gives everything back, so that others need not wait for the leases to run out.
@@ -147,32 +179,31 @@ impl Members {
         self.config.lease.as_millis() as u64
     }
 
-    fn heard(&mut self) -> Result<usize, ConsumerError> {
+    fn heard(&mut self) -> Result<(usize, usize), ConsumerError> {
         let mut heard = redis::cmd("EVAL");
         heard.arg(HEARD).arg(1).arg(self.members_key()).arg(&self.config.member).arg(self.lease_ms());
         self.link.ask(&heard)
     }
 
-    fn keep(&mut self, tended: &mut Tended) -> Result<(), ConsumerError> {
-        for held in std::mem::take(&mut self.held) {
+    fn keep(&mut self) -> Result<(), ConsumerError> {
+        let mut at = 0;
+        while let Some(held) = self.held.get(at) {
             // The lease runs from before it was asked for, so ours ends no later than Redis's.
             let until = Instant::now() + self.config.lease;
             let mut keep = redis::cmd("EVAL");
             keep.arg(KEEP).arg(1).arg(self.lease_key(&held.lease.stream));
             keep.arg(self.value(&held.lease)).arg(self.lease_ms());
-            match self.link.ask::<u64>(&keep) {
-                Ok(0) => tended.lost.push(held.lease.stream),
-                Ok(_) => self.held.push(Held { lease: held.lease, until }),
-                Err(error) => {
-                    self.held.push(held);
-                    return Err(error);
-                }
+            if self.link.ask::<u64>(&keep)? == 0 {
+                self.untold.lost.push(self.held.remove(at).lease.stream);
+            } else {
+                self.held[at].until = until;
+                at += 1;
             }
         }
         Ok(())
     }
 
-    fn take_up_to(&mut self, share: usize, tended: &mut Tended) -> Result<(), ConsumerError> {
+    fn take_up_to(&mut self, share: usize) -> Result<(), ConsumerError> {
         for stream in self.config.streams.clone() {
             if self.held.len() >= share {
                 break;
@@ -181,11 +212,13 @@ impl Members {
                 continue;
             }
             let until = Instant::now() + self.config.lease;
+            let lease_key = self.lease_key(&stream);
             let mut take = redis::cmd("EVAL");
-            take.arg(TAKE).arg(1).arg(self.lease_key(&stream)).arg(&self.config.member).arg(self.lease_ms());
+            take.arg(TAKE).arg(2).arg(&lease_key).arg(format!("{lease_key}:token"));
+            take.arg(&self.config.member).arg(self.lease_ms());
             if let Some(token) = self.link.ask::<Option<u64>>(&take)? {
                 let lease = Lease { stream, token };
-                tended.taken.push(lease.clone());
+                self.untold.taken.push(lease.clone());
                 self.held.push(Held { lease, until });
             }
         }
@@ -196,5 +229,27 @@ impl Members {
         let mut give = redis::cmd("EVAL");
         give.arg(GIVE).arg(1).arg(self.lease_key(&lease.stream)).arg(self.value(lease));
         self.link.ask::<u64>(&give).map(|_| ())
+    }
+}
+
+/// How many of the streams are for the member that has `before` members before it.
+fn share(streams: usize, members: usize, before: usize) -> usize {
+    let members = members.max(1);
+    streams / members + usize::from(before < streams % members)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_shares_of_all_members_are_all_streams_and_differ_by_one_at_most() {
+        for streams in 0..20 {
+            for members in 1..8 {
+                let shares: Vec<_> = (0..members).map(|before| share(streams, members, before)).collect();
+                assert_eq!(shares.iter().sum::<usize>(), streams);
+                assert!(shares.iter().max().unwrap() - shares.iter().min().unwrap() <= 1, "{shares:?}");
+            }
+        }
     }
 }

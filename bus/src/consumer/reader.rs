@@ -1,14 +1,17 @@
 //! Reads streams from cursors on.
 
-use super::{ANSWER_WITHIN, ConsumerError, Link};
-use crate::reply::{Record, records_of_read};
+use super::info::StreamInfo;
+use super::{ANSWER_WITHIN, ConsumerError, Link, WhyMissing};
+use crate::reply::{Record, records_of_range, records_of_read};
 use crate::{EntryError, StreamId};
 use redis::Value;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Longest time that one call waits in Redis; longer waits are divided. Below the timeout of the connection.
 const BLOCK_MAX: Duration = Duration::from_secs(2);
 const _: () = assert!(BLOCK_MAX.as_millis() < ANSWER_WITHIN.as_millis());
+/// How often a stream that brings nothing is looked at, whether it is still the one that was read.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Reads one or more streams, each from its own cursor on.
 ///
@@ -18,19 +21,27 @@ pub struct Reader {
     link: Link,
     streams: Vec<Followed>,
     entries_max: usize,
+    /// Found and not yet told.
+    restarted: Vec<String>,
+    /// When the streams were last looked at; never since one was followed or the connection broke.
+    looked: Option<Instant>,
 }
 
 struct Followed {
     name: String,
     after: StreamId,
+    seen: StreamInfo,
+    /// What lay up to here when the stream was last found to be restarted is lost, not trimmed.
+    lost_to: StreamId,
 }
 
 /// What one read brought.
 #[derive(Debug, Default)]
 pub struct Batch {
     reply: Option<Value>,
-    /// Streams that Redis has lost, whole or in part, since they were read (it was restarted without its
-    /// data, or the stream was deleted): they are read from their beginning now.
+    /// Streams that Redis has lost, whole or in part, since they were read: it was restarted without its
+    /// data or with an older state, or the stream was deleted. Reading goes on behind what is left of them,
+    /// so nothing is read twice; what is missing shows in the numbers of the entries that follow.
     pub restarted: Vec<String>,
 }
 
@@ -56,54 +67,98 @@ impl Reader {
     /// # Errors
     /// When the address cannot be understood. Nothing is connected yet.
     pub fn new(url: &str, entries_max: usize) -> Result<Reader, ConsumerError> {
-        Ok(Reader { link: Link::new(url)?, streams: Vec::new(), entries_max })
+        let link = Link::new(url)?;
+        Ok(Reader { link, streams: Vec::new(), entries_max, restarted: Vec::new(), looked: None })
     }
 
     /// Reads this stream from behind `after` on; from its beginning with the zero id. A stream that is
     /// followed already is set to the new place.
     pub fn follow(&mut self, stream: &str, after: StreamId) {
-        match self.streams.iter_mut().find(|followed| followed.name == stream) {
-            Some(followed) => followed.after = after,
-            None => self.streams.push(Followed { name: stream.to_owned(), after }),
-        }
-        // The next read connects anew, and so looks whether the stream still reaches as far.
-        self.link.connection = None;
+        self.leave(stream);
+        self.streams.push(Followed {
+            name: stream.to_owned(),
+            after,
+            seen: StreamInfo::default(),
+            lost_to: StreamId::default(),
+        });
+        // The next read looks whether the stream still reaches as far.
+        self.looked = None;
     }
 
     /// Does not read this stream any more.
     pub fn leave(&mut self, stream: &str) {
         self.streams.retain(|followed| followed.name != stream);
+        self.restarted.retain(|name| name != stream);
     }
 
     /// How far this stream was read.
     pub fn cursor(&self, stream: &str) -> Option<StreamId> {
-        self.streams.iter().find(|followed| followed.name == stream).map(|followed| followed.after)
+        self.followed(stream).map(|followed| followed.after)
     }
 
-    /// What has come since the last read; waits up to `wait` when nothing has. Empty when nothing came, or
-    /// no stream is followed.
+    fn followed(&self, stream: &str) -> Option<&Followed> {
+        self.streams.iter().find(|followed| followed.name == stream)
+    }
+
+    /// What has come since the last read; waits up to `wait` (2 s at most) when nothing has. Empty when
+    /// nothing came, or no stream is followed.
     ///
     /// # Errors
-    /// When Redis cannot be asked, after a short wait; the next read connects again.
+    /// When Redis cannot be asked, after a short wait; the next read connects again. A stream whose key
+    /// holds something else stops the others, too, and is named.
     pub fn read(&mut self, wait: Duration) -> Result<Batch, ConsumerError> {
         if self.streams.is_empty() {
             std::thread::sleep(wait);
             return Ok(Batch::default());
         }
         if !self.link.is_connected() {
-            let restarted = self.find_restarted()?;
-            if !restarted.is_empty() {
-                return Ok(Batch { reply: None, restarted });
+            self.looked = None;
+        }
+        if self.looked.is_none() {
+            self.look()?;
+        }
+        let mut reply = None;
+        if self.restarted.is_empty() {
+            reply = self.ask(wait.min(BLOCK_MAX))?;
+            // A quiet moment is the one to see whether a stream was deleted under us: nothing else tells.
+            if reply.is_none() && self.looked.is_none_or(|looked| looked.elapsed() >= LOOK_EVERY) {
+                self.look()?;
             }
         }
-        let reply: Value = self.link.ask(&self.command(wait.min(BLOCK_MAX)))?;
+        Ok(Batch { reply, restarted: std::mem::take(&mut self.restarted) })
+    }
+
+    /// Why entries behind `after` (the last one that was read before the hole) are not in the stream.
+    ///
+    /// # Errors
+    /// When Redis cannot be asked.
+    pub fn why_missing(&mut self, stream: &str, after: StreamId) -> Result<WhyMissing, ConsumerError> {
+        if self.followed(stream).is_some_and(|followed| after <= followed.lost_to) {
+            return Ok(WhyMissing::LostByRedis);
+        }
+        let info = StreamInfo::ask(&mut self.link, stream)?;
+        // Trimming takes the oldest first: it has not come as far as what is still there.
+        let mut older = redis::cmd("XREVRANGE");
+        older.arg(stream).arg(after.to_string()).arg("-").arg("COUNT").arg(1);
+        let older: Value = self.link.ask(&older)?;
+        let nothing_was_removed = info.added.is_some_and(|added| added <= info.length);
+        if !records_of_range(&older)?.is_empty() || nothing_was_removed {
+            Ok(WhyMissing::LostByRedis)
+        } else {
+            Ok(WhyMissing::Trimmed)
+        }
+    }
+
+    fn ask(&mut self, wait: Duration) -> Result<Option<Value>, ConsumerError> {
+        let reply: Value = match self.link.ask(&self.command(wait)) {
+            Err(error) if error.code() == Some("WRONGTYPE") => return Err(self.name_the_key(error)),
+            reply => reply?,
+        };
         if reply == Value::Nil {
-            // The moment to see whether a stream was deleted under us: nothing else would tell.
-            let restarted = self.find_restarted()?;
-            return Ok(Batch { reply: None, restarted });
+            return Ok(None);
         }
         self.advance(&reply)?;
-        Ok(Batch { reply: Some(reply), restarted: Vec::new() })
+        Ok(Some(reply))
     }
 
     fn command(&self, wait: Duration) -> redis::Cmd {
@@ -134,37 +189,38 @@ impl Reader {
         Ok(())
     }
 
-    /// Sets the cursors of streams that do not reach as far as they were read back to the beginning.
-    fn find_restarted(&mut self) -> Result<Vec<String>, ConsumerError> {
-        let mut restarted = Vec::new();
+    /// Finds streams that have lost what was read of them. The cursor of one that does not reach as far any
+    /// more goes back to its end: what it still has was read, what comes is new.
+    fn look(&mut self) -> Result<(), ConsumerError> {
         for followed in &mut self.streams {
-            if followed.after == StreamId::default() {
-                continue;
+            let info = match StreamInfo::ask(&mut self.link, &followed.name) {
+                Err(ConsumerError::Refused(refusal)) => {
+                    let key = Some(followed.name.clone());
+                    return Err(ConsumerError::Refused(super::Refusal { key, ..refusal }));
+                }
+                info => info?,
+            };
+            let was_read = followed.after > StreamId::default();
+            if was_read && info.is_less_than(&followed.seen, followed.after) {
+                followed.lost_to = followed.after;
+                followed.after = followed.after.min(info.last);
+                self.restarted.push(followed.name.clone());
             }
-            if last_id(&mut self.link, &followed.name)? < followed.after {
-                followed.after = StreamId::default();
-                restarted.push(followed.name.clone());
-            }
+            followed.seen = info;
         }
-        Ok(restarted)
+        self.looked = Some(Instant::now());
+        Ok(())
     }
-}
 
-/// The id of the last entry that a stream ever had; zero when there is no such stream.
-fn last_id(link: &mut Link, stream: &str) -> Result<StreamId, ConsumerError> {
-    let info: Value = match link.ask(redis::cmd("XINFO").arg("STREAM").arg(stream)) {
-        Ok(info) => info,
-        Err(ConsumerError::Refused(error)) if error.to_string().contains("no such key") => {
-            return Ok(StreamId::default());
-        }
-        Err(error) => return Err(error),
-    };
-    let shape = || ConsumerError::Answer(EntryError::Shape("XINFO STREAM names no last id"));
-    let fields: Vec<(String, Value)> = redis::from_redis_value(info).map_err(|_| shape())?;
-    let last = fields.into_iter().find(|(name, _)| name == "last-generated-id").map(|(_, value)| value);
-    match last {
-        Some(Value::BulkString(id)) => StreamId::parse(&id).ok_or_else(shape),
-        Some(Value::SimpleString(id)) => StreamId::parse(id.as_bytes()).ok_or_else(shape),
-        _ => Err(shape()),
+    /// XREAD does not say which of its keys is no stream.
+    fn name_the_key(&mut self, error: ConsumerError) -> ConsumerError {
+        let ConsumerError::Refused(mut refusal) = error else { return error };
+        let link = &mut self.link;
+        let no_stream = |name: &String| {
+            let kind: Result<String, _> = link.ask(redis::cmd("TYPE").arg(name));
+            kind.is_ok_and(|kind| kind != "stream" && kind != "none")
+        };
+        refusal.key = self.streams.iter().map(|followed| followed.name.clone()).find(no_stream);
+        ConsumerError::Refused(refusal)
     }
 }
