@@ -2,13 +2,14 @@
 //!
 //! `docs/dataplane.md` has the drawing. Along a packet's way: [`xdp`] or [`socket`] receive it ([`arrival`]),
 //! [`clock`] says when, [`worker`] takes it through the core, [`handover`] is the ring to the [`publisher`].
-//! Around them: [`process`] starts and changes them, [`link`] steers feeds to a worker, [`status`] tells.
+//! Around them: [`process`] starts and changes them, [`link`] steers feeds to a worker, [`status`] tells, [`metrics`] counts.
 
 pub mod arrival;
 pub mod clock;
 pub mod handover;
 pub mod link;
 pub mod membership;
+pub mod metrics;
 pub mod nic;
 pub mod plan;
 pub mod port;

@@ -2,23 +2,28 @@
 
 use anyhow::Context;
 use bus::config::DataplaneDocument;
-use clap::{Parser, ValueEnum};
+use clap::Parser;
+use dataplane::metrics::Metrics;
 use dataplane::process::Dataplane;
 use dataplane::status;
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR2};
+use serde_json::Value;
+use signal_hook::consts::{SIGHUP, SIGUSR2};
 use signal_hook::iterator::Signals;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 use tracing::{error, info};
+use vitals::{LogFormat, Part, Stop, Vitals};
 
 /// How often signals and the status interval are looked at: the delay of a reload or a stop.
 const TURN: Duration = Duration::from_millis(20);
+/// How often metrics are brought up to date when no status file asks for more.
+const METRICS_EVERY: Duration = Duration::from_secs(1);
 
 /// Takes exchange feeds off the wire (XDP and AF_XDP, or kernel sockets), arbitrates lines A and B and
 /// publishes 64-byte ticks to Redis Streams.
 ///
-/// Signals: SIGTERM and SIGINT end it after everything taken was published; SIGHUP reads the feeds document
+/// Signals: SIGTERM and SIGINT end it after everything taken was published (a second one at once); SIGHUP reads the feeds document
 /// again and changes feeds without losing a packet of the others; SIGUSR2 loads the XDP programs anew and
 /// swaps them in.
 #[derive(Parser)]
@@ -35,31 +40,15 @@ struct Args {
     log_format: LogFormat,
 }
 
-#[derive(Clone, Copy, ValueEnum)]
-enum LogFormat {
-    Text,
-    Json,
-}
-
 fn main() -> ExitCode {
     let args = Args::parse();
-    start_log(args.log_format);
+    vitals::start_log(args.log_format);
     match run(&args) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             error!("{error:#}");
             ExitCode::FAILURE
         }
-    }
-}
-
-fn start_log(format: LogFormat) {
-    let filter = tracing_subscriber::EnvFilter::try_from_env("FEEDPLANE_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    match format {
-        LogFormat::Text => log.with_target(false).init(),
-        LogFormat::Json => log.json().init(),
     }
 }
 
@@ -72,57 +61,96 @@ fn run(args: &Args) -> anyhow::Result<()> {
         return Ok(());
     }
     // Before anything else, so that a signal during start-up is not lost.
-    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP, SIGUSR2]).context("signals")?;
+    let asked =
+        Asked { stop: Stop::on_signals()?, others: Signals::new([SIGHUP, SIGUSR2]).context("signals")? };
+    let mut shown = Shown::new(&document, directory)?;
     let mut dataplane = Dataplane::start(document, directory)?;
     info!("running");
-    serve(&mut dataplane, &mut signals, directory)?;
+    serve(&mut dataplane, asked, &mut shown)?;
     info!("ending: publishing what was taken");
-    let file = dataplane.document().status.as_ref().map(|status| directory.join(&status.file));
+    shown.workers.is_bad("ending");
     let status = dataplane.stop()?;
-    if let Some(file) = file {
-        status::write(&file, &status)?;
-    }
+    shown.show(&status)?;
     info!("ended");
     Ok(())
 }
 
-/// Obeys signals and writes the status until the process is to end.
-fn serve(dataplane: &mut Dataplane, signals: &mut Signals, directory: &Path) -> anyhow::Result<()> {
-    let interval =
-        dataplane.document().status.as_ref().map(|status| Duration::from_millis(status.interval_ms));
+/// What signals ask for.
+struct Asked {
+    stop: Stop,
+    others: Signals,
+}
+
+/// Where the process says how it is: the status file, metrics, health.
+struct Shown {
+    file: Option<PathBuf>,
+    /// Time between two looks; none is taken when nobody is told.
+    every: Option<Duration>,
+    metrics: Metrics,
+    redis: Part,
+    workers: Part,
+}
+
+impl Shown {
+    fn new(document: &DataplaneDocument, directory: &Path) -> anyhow::Result<Shown> {
+        let vitals = Vitals::start(document.health.as_ref().map(|health| health.listen))?;
+        let of_file = document.status.as_ref().map(|status| Duration::from_millis(status.interval_ms));
+        let of_metrics = document.health.as_ref().map(|_| METRICS_EVERY);
+        Ok(Shown {
+            file: document.status.as_ref().map(|status| directory.join(&status.file)),
+            every: of_file.into_iter().chain(of_metrics).min(),
+            metrics: Metrics::new(),
+            redis: vitals.part("redis"),
+            workers: vitals.part("workers"),
+        })
+    }
+
+    fn look(&mut self, dataplane: &mut Dataplane) -> anyhow::Result<()> {
+        let status = dataplane.status().inspect_err(|error| self.workers.is_bad(format!("{error:#}")))?;
+        self.workers.is_good();
+        self.show(&status)
+    }
+
+    fn show(&mut self, status: &Value) -> anyhow::Result<()> {
+        self.metrics.show(status);
+        let publisher = &status["publisher"];
+        if publisher["connected"] == true {
+            self.redis.is_good();
+        } else {
+            self.redis.is_bad(publisher["last_error"].as_str().unwrap_or("not connected yet"));
+        }
+        self.file.as_ref().map_or(Ok(()), |file| status::write(file, status))
+    }
+}
+
+/// Obeys signals and says how the process is until it is to end.
+fn serve(dataplane: &mut Dataplane, mut asked: Asked, shown: &mut Shown) -> anyhow::Result<()> {
     let mut due = Instant::now();
-    loop {
-        for signal in signals.pending() {
+    while !asked.stop.is_asked() {
+        for signal in asked.others.pending() {
             match signal {
                 SIGHUP => match dataplane.reload() {
                     Ok(changed) => info!(?changed, "feeds reloaded"),
                     Err(error) => error!("feeds not reloaded, the running ones go on: {error:#}"),
                 },
-                SIGUSR2 => match dataplane.replace_programs() {
+                _ => match dataplane.replace_programs() {
                     Ok(programs) => info!(programs, "XDP programs replaced"),
                     Err(error) => error!("XDP programs not replaced, the running ones go on: {error:#}"),
                 },
-                _ => return Ok(()),
             }
         }
         if let Some(name) = dataplane.dead_worker() {
             anyhow::bail!("worker {name} has died; ending, to be started again");
         }
-        if let Some(interval) = interval
+        if let Some(every) = shown.every
             && Instant::now() >= due
         {
-            due = Instant::now() + interval;
-            write_status(dataplane, directory);
+            due = Instant::now() + every;
+            if let Err(error) = shown.look(dataplane) {
+                error!("no status: {error:#}");
+            }
         }
         std::thread::sleep(TURN);
     }
-}
-
-fn write_status(dataplane: &mut Dataplane, directory: &Path) {
-    let Some(section) = &dataplane.document().status else { return };
-    let file = directory.join(&section.file);
-    let written = dataplane.status().and_then(|status| status::write(&file, &status));
-    if let Err(error) = written {
-        error!("no status: {error:#}");
-    }
+    Ok(())
 }

@@ -2,13 +2,14 @@
 //! to a file whole, so that a reader never sees half of one.
 
 use crate::clock::utc_now_ns;
+use crate::link::Interfaces;
 use crate::publisher::PublisherStats;
 use crate::receiver::{ReceiverReport, ReceiverStats};
 use crate::running::RunningWorker;
 use crate::socket::SocketStats;
 use crate::worker::WorkerReport;
 use anyhow::Context;
-use feed::{ChannelStats, Line, LineStats};
+use feed::{ChannelStats, Line, LineStats, MalformedReason};
 use serde_json::{Value, json};
 use std::path::Path;
 
@@ -46,7 +47,7 @@ fn worker(running: &mut RunningWorker) -> anyhow::Result<Value> {
         "fallback": running.fallback,
         "interfaces": running.interfaces.names,
         "link": link,
-        "receiver": receiver_status(receiver),
+        "receiver": receiver_status(receiver, &running.interfaces),
         "loop": {
             "busy_rounds": counters.busy_rounds,
             "idle_rounds": counters.idle_rounds,
@@ -61,10 +62,14 @@ fn worker(running: &mut RunningWorker) -> anyhow::Result<Value> {
     }))
 }
 
-fn receiver_status(report: &ReceiverReport) -> Value {
+fn receiver_status(report: &ReceiverReport, interfaces: &Interfaces) -> Value {
     match &report.stats {
         #[cfg(feature = "xdp")]
-        ReceiverStats::Xdp(stats) => crate::link::receiver_status(stats, &report.sockets),
+        ReceiverStats::Xdp(stats) => {
+            let mut status = crate::link::receiver_status(stats, &report.sockets);
+            name_interfaces(&mut status, interfaces);
+            status
+        }
         ReceiverStats::Socket(stats) => {
             let SocketStats { packets, payload_bytes, socket_overflow, oversized, wrong_source, errors } =
                 stats;
@@ -80,7 +85,16 @@ fn receiver_status(report: &ReceiverReport) -> Value {
     }
 }
 
-fn channel(name: &str, id: u16, stats: &ChannelStats) -> Value {
+/// The kernel numbers interfaces; people and metrics name them.
+#[cfg(feature = "xdp")]
+fn name_interfaces(status: &mut Value, interfaces: &Interfaces) {
+    for socket in status["sockets"].as_array_mut().into_iter().flatten() {
+        let at = interfaces.indices.iter().position(|&index| socket["ifindex"] == index);
+        socket["interface"] = at.map(|at| interfaces.names[at].clone()).into();
+    }
+}
+
+pub(crate) fn channel(name: &str, id: u16, stats: &ChannelStats) -> Value {
     json!({
         "name": name,
         "channel_id": id,
@@ -107,6 +121,8 @@ fn line(stats: &LineStats) -> Value {
         "heartbeats": stats.heartbeats,
         "malformed": stats.malformed_total(),
         "malformed_messages": stats.malformed_messages_total(),
+        "malformed_by_reason": by_reason(&stats.malformed),
+        "malformed_messages_by_reason": by_reason(&stats.malformed_messages),
         "malformed_last": stats.malformed_last.map(|malformed| malformed.to_string()),
         "missing": stats.missing,
         "lead_ns": {
@@ -116,6 +132,25 @@ fn line(stats: &LineStats) -> Value {
             "max": stats.lead.max_ns(),
         },
     })
+}
+
+/// The short names of [`feed::MalformedReason`], in its order.
+const MALFORMED_REASONS: [&str; MalformedReason::COUNT] = [
+    "short_header",
+    "bad_length",
+    "trailing_bytes",
+    "unknown_message",
+    "wrong_size",
+    "bad_value",
+    "oversized",
+];
+
+fn by_reason(counts: &[u64; MalformedReason::COUNT]) -> Value {
+    MALFORMED_REASONS
+        .iter()
+        .zip(counts)
+        .map(|(&name, &count)| (name.to_owned(), Value::from(count)))
+        .collect()
 }
 
 /// Replaces the status file.

@@ -1,6 +1,6 @@
 //! `dataplane.yaml`: how one data plane takes its feeds and where it publishes them.
 
-use super::Problem;
+use super::{HealthSection, Problem};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::{HashMap, HashSet};
@@ -23,6 +23,9 @@ pub struct DataplaneDocument {
     /// Where the process says how it is; nowhere when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<StatusSection>,
+    /// Where metrics and health are; nowhere when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<HealthSection>,
 }
 
 /// One worker: a thread that polls two interfaces and arbitrates the feeds assigned to it.
@@ -270,6 +273,7 @@ workers:
   - {name: w1, interface_a: eth3, interface_b: eth3, feeds: [two], wait: spin}
 publisher: {redis: 'unix:///run/redis.sock'}
 status: {file: status.json}
+health: {listen: '127.0.0.1:9101'}
 ";
 
     #[test]
@@ -278,6 +282,7 @@ status: {file: status.json}
         assert_eq!(document.receive, ReceiveSection::default());
         assert_eq!((document.publisher.shards, document.publisher.ring_ticks), (1, 65_536));
         assert_eq!(document.status.unwrap().interval_ms, 1_000);
+        assert_eq!(document.health.unwrap().listen.port(), 9101);
     }
 
     #[test]
@@ -290,6 +295,7 @@ status: {file: status.json}
             ("status: {", "receive: {frames: 1000}\nstatus: {", "receive.frames: is 1000"),
             ("sock'}", "sock', shards: 0}", "publisher.shards"),
             ("status.json}", "status.json, interval_ms: 0}", "status.interval_ms"),
+            ("127.0.0.1:9101", "localhost", "line 8"),
         ];
         for (from, to, expected) in cases {
             let text = WHOLE.replace(from, to);
