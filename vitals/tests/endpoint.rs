@@ -1,4 +1,5 @@
 //! The endpoint as a collector, an orchestrator and an attacker meet it: over HTTP on loopback.
+#![allow(clippy::unwrap_used)]
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};

@@ -1,4 +1,5 @@
 //! A process that is asked to end: this test program starts itself again as that process.
+#![allow(clippy::unwrap_used)]
 
 use rustix::process::{Pid, Signal, kill_process};
 use std::io::{BufRead, BufReader, Write};
