@@ -1,6 +1,6 @@
 //! Reading a document: bounded, and with an error that says where in the file and what to do.
 
-use super::{DataplaneDocument, FeaturesDocument, FeedsDocument, Problem};
+use super::{ArchiverDocument, DataplaneDocument, FeaturesDocument, FeedsDocument, Problem};
 use serde::de::DeserializeOwned;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -71,6 +71,26 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, DocumentError> {
 
 fn valid<T>(document: T, problems: Vec<Problem>) -> Result<T, DocumentError> {
     if problems.is_empty() { Ok(document) } else { Err(DocumentError::Invalid(problems)) }
+}
+
+impl ArchiverDocument {
+    /// Reads and checks a document.
+    ///
+    /// # Errors
+    /// As [`FeedsDocument::load`].
+    pub fn load(path: &Path) -> Result<ArchiverDocument, DocumentError> {
+        ArchiverDocument::parse(&read(path)?)
+    }
+
+    /// Reads and checks a document from its bytes.
+    ///
+    /// # Errors
+    /// As [`FeedsDocument::load`].
+    pub fn parse(bytes: &[u8]) -> Result<ArchiverDocument, DocumentError> {
+        let document: ArchiverDocument = parse(bytes)?;
+        let problems = document.validate();
+        valid(document, problems)
+    }
 }
 
 impl DataplaneDocument {

@@ -1,6 +1,7 @@
 //! Configuration documents. The types here are the schema: `schemars` derives it, `serde` reads it, and
 //! every field's comment is the operator's manual.
 
+mod archiver;
 mod dataplane;
 mod features;
 mod feeds;
@@ -8,6 +9,7 @@ mod health;
 mod load;
 mod validate;
 
+pub use archiver::{ArchiverDocument, BatchSection, RetentionSection};
 pub use dataplane::{
     BackendChoice, DataplaneDocument, PublisherSection, ReceiveSection, StatusSection, WaitStrategy,
     WorkerSection, XdpModeChoice,
