@@ -11,6 +11,7 @@
 
 pub mod account;
 pub mod capture;
+pub mod exchange;
 pub mod frame;
 pub mod impair;
 pub mod play;
