@@ -56,6 +56,12 @@ impl Continuity {
         self.covered_to.get(&channel_id).copied()
     }
 
+    /// Every channel with the last sequence number covered: what is stored beside a reader's cursor, and given
+    /// back with [`Continuity::resume`].
+    pub fn channels(&self) -> impl ExactSizeIterator<Item = (u16, u64)> {
+        self.covered_to.iter().map(|(&channel_id, &last)| (channel_id, last))
+    }
+
     /// Takes the next entry of the stream.
     ///
     /// Entries join when the next `s` is the previous `l` (one sequence number's ticks lie in two entries)

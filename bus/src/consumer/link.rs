@@ -3,6 +3,7 @@
 //! A link connects when it is asked and again after it broke. Every wait ends: a Redis that is frozen is
 //! like one that is gone, after [`ANSWER_WITHIN`].
 
+use super::Fence;
 use redis::{Cmd, Connection, ErrorKind, RedisError};
 use std::fmt;
 use std::time::Duration;
@@ -78,15 +79,11 @@ impl Refusal {
 }
 
 impl ConsumerError {
-    fn of(command: &Cmd, error: RedisError) -> ConsumerError {
+    fn of(command: impl FnOnce() -> String, error: RedisError) -> ConsumerError {
         if error.is_io_error() || error.is_connection_dropped() || error.is_timeout() || is_starting(&error) {
             return ConsumerError::Unreachable(error);
         }
-        let command = match command.args_iter().next() {
-            Some(redis::Arg::Simple(name)) => String::from_utf8_lossy(name).into_owned(),
-            _ => String::new(),
-        };
-        ConsumerError::Refused(Refusal { command, error, key: None })
+        ConsumerError::Refused(Refusal { command: command(), error, key: None })
     }
 
     /// The code that Redis refused with, as `WRONGTYPE`.
@@ -103,14 +100,18 @@ fn is_starting(error: &RedisError) -> bool {
     matches!(error.code(), Some("LOADING" | "MASTERDOWN" | "CLUSTERDOWN"))
 }
 
-/// A connection that is made when it is needed, and made anew when it broke.
-pub(super) struct Link {
+/// A connection that is made when it is needed, and made anew when it broke. For services' own writes, too.
+pub struct Link {
     client: redis::Client,
     connection: Option<Connection>,
 }
 
 impl Link {
-    pub(super) fn new(url: &str) -> Result<Link, ConsumerError> {
+    /// A link to a Redis (`unix:///path` or `redis://host:port/db`). Nothing is connected yet.
+    ///
+    /// # Errors
+    /// When the address cannot be understood.
+    pub fn new(url: &str) -> Result<Link, ConsumerError> {
         let client = redis::Client::open(url)
             .map_err(|source| ConsumerError::Address { url: url.to_owned(), source })?;
         Ok(Link { client, connection: None })
@@ -120,12 +121,43 @@ impl Link {
         self.connection.is_some()
     }
 
-    /// Asks; a connection that breaks is dropped. After an attempt that failed it waits for [`RETRY`].
-    pub(super) fn ask<T: redis::FromRedisValue>(&mut self, command: &Cmd) -> Result<T, ConsumerError> {
-        let asked = self
-            .connected()
-            .and_then(|connection| command.query(connection))
-            .map_err(|error| ConsumerError::of(command, error));
+    /// Asks. A connection that breaks is dropped, and whether Redis has carried the command out is not known
+    /// then. After an attempt that failed it waits for a tenth of a second.
+    ///
+    /// # Errors
+    /// When Redis cannot be asked, or refuses.
+    pub fn ask<T: redis::FromRedisValue>(&mut self, command: &Cmd) -> Result<T, ConsumerError> {
+        let asked = self.connected().and_then(|connection| command.query(connection));
+        self.judge(asked, || match command.args_iter().next() {
+            Some(redis::Arg::Simple(name)) => String::from_utf8_lossy(name).into_owned(),
+            _ => String::new(),
+        })
+    }
+
+    /// Carries out the commands of an atomic pipeline as long as `fence` holds; `false`, and nothing done, when
+    /// it does not.
+    ///
+    /// # Errors
+    /// As [`Link::ask`].
+    pub fn transact(&mut self, fence: &Fence, commands: &redis::Pipeline) -> Result<bool, ConsumerError> {
+        self.ask::<()>(redis::cmd("WATCH").arg(&fence.key))?;
+        let found: Option<String> = self.ask(redis::cmd("GET").arg(&fence.key))?;
+        if found.as_ref() != Some(&fence.value) {
+            self.ask::<()>(&redis::cmd("UNWATCH"))?;
+            return Ok(false);
+        }
+        // On a connection that was made anew, nothing is watched.
+        let connection = self.connection.as_mut();
+        let asked = connection.map_or(Ok(redis::Value::Nil), |connection| commands.query(connection));
+        self.judge(asked, || "EXEC".to_owned()).map(|done| done != redis::Value::Nil)
+    }
+
+    fn judge<T>(
+        &mut self,
+        asked: redis::RedisResult<T>,
+        command: impl FnOnce() -> String,
+    ) -> Result<T, ConsumerError> {
+        let asked = asked.map_err(|error| ConsumerError::of(command, error));
         if matches!(asked, Err(ConsumerError::Unreachable(_))) {
             self.connection = None;
             std::thread::sleep(RETRY);

@@ -22,8 +22,8 @@ mod members;
 mod reader;
 
 pub use info::WhyMissing;
-pub use link::{ConsumerError, Refusal};
+pub use link::{ConsumerError, Link, Refusal};
 pub use members::{Fence, Lease, Members, MembersConfig, Tended};
 pub use reader::{Batch, Reader};
 
-use link::{ANSWER_WITHIN, Link};
+use link::ANSWER_WITHIN;

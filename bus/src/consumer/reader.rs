@@ -74,13 +74,16 @@ impl Reader {
     /// Reads this stream from behind `after` on; from its beginning with the zero id. A stream that is
     /// followed already is set to the new place.
     pub fn follow(&mut self, stream: &str, after: StreamId) {
-        self.leave(stream);
-        self.streams.push(Followed {
-            name: stream.to_owned(),
-            after,
-            seen: StreamInfo::default(),
-            lost_to: StreamId::default(),
-        });
+        match self.streams.iter_mut().find(|followed| followed.name == stream) {
+            // What was seen of it stays known, so that a loss is found all the same.
+            Some(followed) => followed.after = after,
+            None => self.streams.push(Followed {
+                name: stream.to_owned(),
+                after,
+                seen: StreamInfo::default(),
+                lost_to: StreamId::default(),
+            }),
+        }
         // The next read looks whether the stream still reaches as far.
         self.looked = None;
     }
