@@ -7,6 +7,7 @@ mod check;
 mod decode;
 mod demo;
 mod play;
+mod up;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -30,6 +31,7 @@ enum Command {
     Decode(decode::Args),
     Play(Box<play::PlayArgs>),
     Demo(demo::Args),
+    Up(up::Args),
     /// Work with feeds files.
     #[command(subcommand)]
     Feeds(FeedsCommand),
@@ -45,6 +47,7 @@ fn main() -> ExitCode {
         Command::Decode(args) => decode::run(&args),
         Command::Play(args) => play::run(&args),
         Command::Demo(args) => demo::run(&args),
+        Command::Up(args) => up::run(&args),
         Command::Feeds(FeedsCommand::Check(args)) => check::run(&args),
     };
     match outcome {

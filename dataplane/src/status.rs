@@ -2,6 +2,7 @@
 //! to a file whole, so that a reader never sees half of one.
 
 use crate::clock::utc_now_ns;
+#[cfg(feature = "xdp")]
 use crate::link::Interfaces;
 use crate::publisher::PublisherStats;
 use crate::receiver::{ReceiverReport, ReceiverStats};
@@ -39,6 +40,10 @@ fn worker(running: &mut RunningWorker) -> anyhow::Result<Value> {
         .filter_map(|(slot, name, id)| Some(channel(name, *id, report.channels[*slot].as_ref()?)))
         .collect();
     let WorkerReport { handover, counters, receiver, .. } = report;
+    #[allow(unused_mut, reason = "only AF_XDP sockets are named after their interface")]
+    let mut receiver = receiver_status(receiver);
+    #[cfg(feature = "xdp")]
+    name_interfaces(&mut receiver, &running.interfaces);
     Ok(json!({
         "name": running.name,
         "core": running.core,
@@ -47,7 +52,7 @@ fn worker(running: &mut RunningWorker) -> anyhow::Result<Value> {
         "fallback": running.fallback,
         "interfaces": running.interfaces.names,
         "link": link,
-        "receiver": receiver_status(receiver, &running.interfaces),
+        "receiver": receiver,
         "loop": {
             "busy_rounds": counters.busy_rounds,
             "idle_rounds": counters.idle_rounds,
@@ -62,14 +67,10 @@ fn worker(running: &mut RunningWorker) -> anyhow::Result<Value> {
     }))
 }
 
-fn receiver_status(report: &ReceiverReport, interfaces: &Interfaces) -> Value {
+fn receiver_status(report: &ReceiverReport) -> Value {
     match &report.stats {
         #[cfg(feature = "xdp")]
-        ReceiverStats::Xdp(stats) => {
-            let mut status = crate::link::receiver_status(stats, &report.sockets);
-            name_interfaces(&mut status, interfaces);
-            status
-        }
+        ReceiverStats::Xdp(stats) => crate::link::receiver_status(stats, &report.sockets),
         ReceiverStats::Socket(stats) => {
             let SocketStats { packets, payload_bytes, socket_overflow, oversized, wrong_source, errors } =
                 stats;

@@ -1,6 +1,6 @@
 //! Reading a document: bounded, and with an error that says where in the file and what to do.
 
-use super::{ArchiverDocument, DataplaneDocument, FeaturesDocument, FeedsDocument, Problem};
+use super::{ArchiverDocument, DataplaneDocument, FeaturesDocument, FeedsDocument, Problem, UpDocument};
 use serde::de::DeserializeOwned;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -161,6 +161,26 @@ impl FeedsDocument {
                 *schema = folder.join(&*schema);
             }
         }
+    }
+}
+
+impl UpDocument {
+    /// Reads and checks a document. Paths stay as written: relative to the document's folder.
+    ///
+    /// # Errors
+    /// As [`FeedsDocument::load`].
+    pub fn load(path: &Path) -> Result<UpDocument, DocumentError> {
+        UpDocument::parse(&read(path)?)
+    }
+
+    /// Reads and checks a document from its bytes.
+    ///
+    /// # Errors
+    /// As [`FeedsDocument::load`].
+    pub fn parse(bytes: &[u8]) -> Result<UpDocument, DocumentError> {
+        let document: UpDocument = parse(bytes)?;
+        let problems = document.validate();
+        valid(document, problems)
     }
 }
 

@@ -7,6 +7,7 @@ mod features;
 mod feeds;
 mod health;
 mod load;
+mod up;
 mod validate;
 
 pub use archiver::{ArchiverDocument, BatchSection, RetentionSection};
@@ -21,4 +22,5 @@ pub use features::{
 pub use feeds::{Feed, FeedLine, FeedLines, FeedProtocol, FeedsDocument};
 pub use health::HealthSection;
 pub use load::{DOCUMENT_BYTES_MAX, DocumentError};
+pub use up::{ArchiverUp, DataplaneUp, FeaturesUp, UpDocument};
 pub use validate::{FEED_NAME_BYTES_MAX, FEEDS_MAX, GAP_TIMEOUT_US_MAX, Problem, WINDOW_PACKETS_MAX};

@@ -1,0 +1,208 @@
+//! `up.yaml`: everything on one machine, for `feedplane up`.
+//!
+//! A service is run when its section is there. A section either names the service's own document or holds
+//! the few settings from which `feedplane up` writes one.
+
+use super::{BackendChoice, FeatureSet, Problem};
+use crate::names::SHARDS_MAX;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+
+/// What runs on one machine. Paths are relative to the document.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct UpDocument {
+    /// The run folder: logs, documents that were written, and the private databases with their data, which
+    /// stay for the next run. Made when it is not there.
+    #[serde(default = "default_folder")]
+    pub folder: PathBuf,
+    /// Redis: `redis://host:port/db` or `unix:///path/to/socket`. A private, durable one in the run folder
+    /// (its address is `unix://<folder>/redis/redis.sock`) when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub redis: Option<String>,
+    /// PostgreSQL, as in the archiver's document. A private one in the run folder, with TimescaleDB where
+    /// that is installed, when left out and there is an archiver.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub database: Option<String>,
+    /// Streams that the ticks are spread over, in documents that are written here.
+    #[serde(default = "one")]
+    pub shards: u16,
+    /// Metrics and health in documents that are written here: the data plane on this port of 127.0.0.1,
+    /// features on the next, the archiver on the one after. 0 takes free ports, others at each start.
+    #[serde(default = "default_health_port")]
+    pub health_port: u16,
+    /// The data plane.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dataplane: Option<DataplaneUp>,
+    /// The features.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub features: Option<FeaturesUp>,
+    /// The archiver.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub archiver: Option<ArchiverUp>,
+}
+
+/// The data plane: `document`, or at least `feeds`, `interface_a` and `interface_b`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct DataplaneUp {
+    /// Its document; nothing else is given then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub document: Option<PathBuf>,
+    /// The feeds document.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub feeds: Option<PathBuf>,
+    /// Interface on which line A arrives.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub interface_a: Option<String>,
+    /// Interface on which line B arrives; may be the same one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub interface_b: Option<String>,
+    /// The core that the worker is pinned to; not pinned when left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub core: Option<usize>,
+    /// XDP, sockets, or whichever can be had.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub backend: Option<BackendChoice>,
+    /// Entries kept in each stream.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub entries_max: Option<u64>,
+}
+
+/// The features: `document`, or `sets`, or neither for a set of what most people look at first.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct FeaturesUp {
+    /// Its document.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub document: Option<PathBuf>,
+    /// The feature sets.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sets: Option<Vec<FeatureSet>>,
+}
+
+/// The archiver: `document`, or nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ArchiverUp {
+    /// Its document.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub document: Option<PathBuf>,
+}
+
+fn default_folder() -> PathBuf {
+    "run".into()
+}
+fn one() -> u16 {
+    1
+}
+fn default_health_port() -> u16 {
+    9_101
+}
+
+impl UpDocument {
+    /// Everything that is wrong with the document; nothing when it can be used.
+    pub fn validate(&self) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        let mut problem = |path: &str, message: String| problems.push(Problem { path: path.into(), message });
+        if self.dataplane.is_none() && self.features.is_none() && self.archiver.is_none() {
+            problem("dataplane", "is missing, and so are features and archiver; name what is to run".into());
+        }
+        if self.folder.as_os_str().is_empty() {
+            problem("folder", "is empty; name the run folder or leave it out".into());
+        }
+        if !(1..=SHARDS_MAX).contains(&self.shards) {
+            problem("shards", format!("is {}; choose 1 to {SHARDS_MAX}", self.shards));
+        }
+        if self.health_port > u16::MAX - 2 {
+            problem("health_port", format!("is {}; three ports from there must exist", self.health_port));
+        }
+        if let Some(dataplane) = &self.dataplane {
+            dataplane.validate(&mut problem);
+        }
+        if let Some(features) = &self.features
+            && features.document.is_some()
+            && features.sets.is_some()
+        {
+            problem("features.sets", "stands beside `document`, which has its own; remove one".into());
+        }
+        problems
+    }
+}
+
+impl DataplaneUp {
+    fn validate(&self, problem: &mut impl FnMut(&str, String)) {
+        let needed = [
+            ("feeds", self.feeds.is_some()),
+            ("interface_a", self.interface_a.is_some()),
+            ("interface_b", self.interface_b.is_some()),
+        ];
+        let further = [
+            ("core", self.core.is_some()),
+            ("backend", self.backend.is_some()),
+            ("entries_max", self.entries_max.is_some()),
+        ];
+        if self.document.is_some() {
+            for (name, _) in needed.iter().chain(&further).filter(|(_, given)| *given) {
+                problem(
+                    &format!("dataplane.{name}"),
+                    "stands beside `document`, which says it itself; remove one".into(),
+                );
+            }
+            return;
+        }
+        for (name, _) in needed.iter().filter(|(_, given)| !given) {
+            problem(
+                &format!("dataplane.{name}"),
+                "is missing; give it, or name the data plane's `document`".into(),
+            );
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WHOLE: &str = "
+folder: run
+dataplane: {feeds: feeds.yaml, interface_a: eth1, interface_b: eth2}
+features: {}
+archiver: {}
+";
+
+    #[test]
+    fn a_few_lines_run_everything() {
+        let document = UpDocument::parse(WHOLE.as_bytes()).unwrap();
+        assert_eq!((document.shards, document.health_port), (1, 9_101));
+        assert_eq!(document.features, Some(FeaturesUp::default()));
+        assert!(document.redis.is_none() && document.database.is_none());
+    }
+
+    #[test]
+    fn what_cannot_be_meant_is_named_with_its_place() {
+        let cases = [
+            ("interface_b: eth2", "backend: socket", "dataplane.interface_b: is missing"),
+            ("{feeds: feeds.yaml,", "{document: dataplane.yaml,", "dataplane.interface_a: stands beside"),
+            ("features: {}", "features: {document: a.yaml, sets: []}", "features.sets: stands beside"),
+            ("folder: run", "shards: 0", "shards: is 0"),
+            ("folder: run", "health_port: 65535", "health_port: is 65535"),
+            ("folder: run", "folder: ''", "folder: is empty"),
+        ];
+        for (from, to, expected) in cases {
+            let text = WHOLE.replace(from, to);
+            assert_ne!(text, WHOLE, "the case must change the document: {from}");
+            let error = UpDocument::parse(text.as_bytes()).unwrap_err().to_string();
+            assert!(error.contains(expected), "{error:?} should name {expected:?}");
+        }
+        let nothing = UpDocument::parse(b"folder: run").unwrap_err().to_string();
+        assert!(nothing.contains("name what is to run"), "{nothing}");
+    }
+
+    #[test]
+    fn an_unknown_field_is_refused_with_its_line() {
+        let error = UpDocument::parse(WHOLE.replace("archiver:", "archive:").as_bytes()).unwrap_err();
+        assert!(error.to_string().starts_with("line 5"), "{error}");
+    }
+}

@@ -1,0 +1,266 @@
+//! From `up.yaml` to each service's own document: the one that it names, or one that is written here.
+
+use super::databases::{postgres_url, redis_url};
+use super::program::FindEndpoint;
+use anyhow::{Context, Result, ensure};
+use bus::config::{
+    ArchiverDocument, BackendChoice, DataplaneDocument, DataplaneUp, FeaturesDocument, FeedsDocument,
+    UpDocument,
+};
+use serde::Serialize;
+use serde_json::{Value, json};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+
+/// The services, in the order in which they end: who brings something before who takes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Dataplane,
+    Features,
+    Archiver,
+}
+
+impl Kind {
+    pub(super) const ALL: [Kind; 3] = [Kind::Dataplane, Kind::Features, Kind::Archiver];
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Kind::Dataplane => "dataplane",
+            Kind::Features => "features",
+            Kind::Archiver => "archiver",
+        }
+    }
+
+    /// Reads and checks a document of the service; where the service will say how it is.
+    ///
+    /// # Errors
+    /// What is wrong with it, and in which file.
+    pub(super) fn check(self, document: &Path) -> Result<Option<SocketAddr>> {
+        let named = || document.display().to_string();
+        Ok(match self {
+            Kind::Dataplane => {
+                let dataplane = DataplaneDocument::load(document).with_context(named)?;
+                let feeds = document.parent().unwrap_or(Path::new("")).join(&dataplane.feeds);
+                FeedsDocument::load(&feeds).with_context(|| feeds.display().to_string())?;
+                dataplane.health.map(|health| health.listen)
+            }
+            Kind::Features => Some(FeaturesDocument::load(document).with_context(named)?.health.listen),
+            Kind::Archiver => Some(ArchiverDocument::load(document).with_context(named)?.health.listen),
+        })
+    }
+
+    /// The same, for each start of the service.
+    pub(super) fn find_endpoint(self, document: PathBuf) -> FindEndpoint {
+        // With port 0 the service takes a free port, and only its log knows which.
+        Box::new(move || Ok(self.check(&document)?.filter(|endpoint| endpoint.port() != 0)))
+    }
+}
+
+/// What is to run.
+pub(super) struct Plan {
+    /// The run folder, absolute.
+    pub(super) folder: PathBuf,
+    pub(super) private_redis: bool,
+    pub(super) private_postgres: bool,
+    pub(super) services: Vec<Planned>,
+    pub(super) redis: String,
+    pub(super) database: String,
+}
+
+/// A service and its document.
+pub(super) struct Planned {
+    pub(super) kind: Kind,
+    pub(super) document: PathBuf,
+    /// The document's text, when it is written here.
+    pub(super) written: Option<String>,
+}
+
+impl Plan {
+    /// Plans everything; writes nothing.
+    ///
+    /// # Errors
+    /// A path that does not exist, or no free ports.
+    pub(super) fn new(up: &UpDocument, directory: &Path) -> Result<Plan> {
+        let directory = std::path::absolute(directory)?;
+        let folder = directory.join(&up.folder);
+        let redis = up.redis.clone().unwrap_or_else(|| redis_url(&folder));
+        let database = up.database.clone().unwrap_or_else(|| postgres_url(&folder));
+        let private_redis = up.redis.is_none();
+        let private_postgres = up.database.is_none() && up.archiver.is_some();
+        let services = Vec::new();
+        let mut plan = Plan { folder, private_redis, private_postgres, services, redis, database };
+        let ports = ports(up.health_port)?;
+        for (kind, port) in Kind::ALL.into_iter().zip(ports) {
+            let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, port)).to_string();
+            let (given, fields) = match kind {
+                Kind::Dataplane => match &up.dataplane {
+                    Some(section) => {
+                        (section.document.as_ref(), plan.dataplane(up, section, &directory, &listen))
+                    }
+                    None => continue,
+                },
+                Kind::Features => match &up.features {
+                    Some(section) => {
+                        let sets = section.sets.as_ref().map_or_else(default_sets, |sets| json!(sets));
+                        let fields = plan.common(up, &listen);
+                        (section.document.as_ref(), with(fields, &json!({"sets": sets})))
+                    }
+                    None => continue,
+                },
+                Kind::Archiver => match &up.archiver {
+                    Some(section) => {
+                        let fields = plan.common(up, &listen);
+                        (section.document.as_ref(), with(fields, &json!({"database": plan.database})))
+                    }
+                    None => continue,
+                },
+            };
+            let (document, written) = match given {
+                Some(path) => (directory.join(path), None),
+                None => (plan.folder.join(format!("{}.yaml", kind.name())), Some(text(&fields)?)),
+            };
+            plan.services.push(Planned { kind, document, written });
+        }
+        Ok(plan)
+    }
+
+    fn common(&self, up: &UpDocument, listen: &str) -> Value {
+        json!({"redis": self.redis, "shards": up.shards, "health": {"listen": listen}})
+    }
+
+    fn dataplane(&self, up: &UpDocument, section: &DataplaneUp, directory: &Path, listen: &str) -> Value {
+        let mut worker = json!({
+            "name": "up",
+            "interface_a": section.interface_a,
+            "interface_b": section.interface_b,
+        });
+        if let Some(core) = section.core {
+            worker["core"] = core.into();
+        }
+        let mut publisher = json!({"redis": self.redis, "shards": up.shards});
+        if let Some(entries_max) = section.entries_max {
+            publisher["entries_max"] = entries_max.into();
+        }
+        json!({
+            "feeds": section.feeds.as_ref().map(|feeds| directory.join(feeds)),
+            "workers": [worker],
+            "receive": {"backend": section.backend.unwrap_or(BackendChoice::Auto)},
+            "publisher": publisher,
+            "status": {"file": self.folder.join("status.json"), "interval_ms": 500},
+            "health": {"listen": listen},
+        })
+    }
+
+    /// Checks every document, and writes those that are written here.
+    ///
+    /// # Errors
+    /// When the run folder cannot be written. What is wrong with a document is in the list.
+    pub(super) fn write_and_check(&self) -> Result<Vec<(Kind, &Path, Result<()>)>> {
+        let logs = self.folder.join("logs");
+        std::fs::create_dir_all(&logs).with_context(|| format!("cannot make {}", logs.display()))?;
+        let mut checked = Vec::new();
+        for Planned { kind, document, written } in &self.services {
+            if let Some(text) = written {
+                std::fs::write(document, text)
+                    .with_context(|| format!("cannot write {}", document.display()))?;
+            }
+            checked.push((*kind, document.as_path(), kind.check(document).map(drop)));
+        }
+        Ok(checked)
+    }
+}
+
+fn with(mut fields: Value, more: &Value) -> Value {
+    if let (Some(fields), Some(more)) = (fields.as_object_mut(), more.as_object()) {
+        fields.extend(more.clone());
+    }
+    fields
+}
+
+/// The set of features that is calculated when none is named.
+fn default_sets() -> Value {
+    json!([{
+        "name": "basic",
+        "bars": {"time_ms": 1_000},
+        "publish": {"every_ms": 1_000},
+        "features": [
+            "mid", "spread", "microprice",
+            {"imbalance": {"levels": 1}}, {"imbalance": {"levels": 5}},
+            {"ofi": {"bars": 10}}, {"trade_imbalance": {"bars": 10}},
+            {"vwap_session": {}}, {"ema": {"bars": 20}}, {"realised_volatility": {"bars": 60}},
+        ],
+    }])
+}
+
+fn text(document: &impl Serialize) -> Result<String> {
+    let yaml = serde_saphyr::to_string(document)?;
+    Ok(format!("# Written by `feedplane up` at each start, from the settings in its document.\n{yaml}"))
+}
+
+/// Three ports: from the given one on, or free ones.
+fn ports(first: u16) -> Result<[u16; 3]> {
+    if first > 0 {
+        return Ok([first, first + 1, first + 2]);
+    }
+    // All are held at once, so that they differ.
+    let held: Vec<TcpListener> =
+        (0..3).map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0))).collect::<std::io::Result<_>>()?;
+    let mut ports = [0; 3];
+    for (port, held) in ports.iter_mut().zip(&held) {
+        *port = held.local_addr()?.port();
+    }
+    ensure!(ports.iter().all(|port| *port > 0), "no free ports");
+    Ok(ports)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan(text: &str, directory: &Path) -> Plan {
+        Plan::new(&UpDocument::parse(text.as_bytes()).unwrap(), directory).unwrap()
+    }
+
+    fn feeds(directory: &Path) {
+        let feeds = "feeds: [{name: x, channel_id: 1, publisher_id: 1, protocol: itch50, \
+                     lines: {a: {group: 239.1.1.1, port: 1}}}]";
+        std::fs::write(directory.join("feeds.yaml"), feeds).unwrap();
+    }
+
+    #[test]
+    fn documents_that_are_written_are_good_ones() {
+        let folder = tempfile::tempdir().unwrap();
+        feeds(folder.path());
+        let plan = plan(
+            "dataplane: {feeds: feeds.yaml, interface_a: lo, interface_b: lo, core: 1, entries_max: 5}
+features: {}
+archiver: {}
+shards: 2",
+            folder.path(),
+        );
+        assert!(plan.private_redis && plan.private_postgres);
+        for (kind, path, checked) in plan.write_and_check().unwrap() {
+            checked.unwrap_or_else(|error| panic!("{kind:?} {}: {error:#}", path.display()));
+        }
+        let archiver = ArchiverDocument::load(&folder.path().join("run/archiver.yaml")).unwrap();
+        assert!(
+            archiver.redis.ends_with("/run/redis/redis.sock") && archiver.database.contains("/run/postgres")
+        );
+        assert_eq!((archiver.shards, archiver.health.listen.port()), (2, 9_103));
+    }
+
+    #[test]
+    fn a_bad_document_is_named_and_the_others_are_good() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("mine.yaml"), "redis: nothing").unwrap();
+        let plan = plan(
+            "features: {document: mine.yaml}\narchiver: {}\nredis: 'redis://x'\nhealth_port: 0",
+            folder.path(),
+        );
+        assert!(!plan.private_redis && plan.private_postgres);
+        let checked = plan.write_and_check().unwrap();
+        let error = format!("{:#}", checked[0].2.as_ref().unwrap_err());
+        assert!(error.contains("mine.yaml"), "{error}");
+        assert!(checked[1].2.is_ok());
+    }
+}

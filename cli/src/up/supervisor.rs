@@ -1,0 +1,155 @@
+//! Everything that `feedplane up` runs: started in an order that spares the logs, ended in one that loses
+//! nothing.
+
+use super::databases;
+use super::documents::{Kind, Plan};
+use super::journal::{Follow, Journal};
+use super::program::{Probe, Program};
+use super::service::{Phase, Service, State};
+use anyhow::{Context, Result};
+use std::fs::{File, TryLockError};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+/// The data plane publishes what it has taken within 5 s.
+const DATAPLANE_WITHIN: Duration = Duration::from_secs(10);
+/// A consumer stores what it has read.
+const CONSUMER_WITHIN: Duration = Duration::from_secs(15);
+/// Redis writes its file; PostgreSQL makes a checkpoint.
+const DATABASE_WITHIN: Duration = Duration::from_secs(30);
+/// How long a consumer may take to read what the data plane has published to its end.
+const DRAIN_WITHIN: Duration = Duration::from_secs(20);
+const TURN: Duration = Duration::from_millis(50);
+
+/// The running services. Dropped, they are ended in the same order.
+pub(crate) struct Supervisor {
+    /// In the order in which they end.
+    services: Vec<Service>,
+    plan: Plan,
+    _lock: File,
+}
+
+impl Supervisor {
+    /// Starts everything of a plan whose documents have been written.
+    ///
+    /// # Errors
+    /// When another `feedplane up` runs in the folder, or it cannot be used.
+    pub(super) fn start(plan: Plan, follow: Option<Follow>) -> Result<Supervisor> {
+        let lock = lock(&plan)?;
+        let logs = plan.folder.join("logs");
+        let journal = |name: &str| Journal::new(&logs, name, follow.clone());
+        let mut databases = Vec::new();
+        if plan.private_redis {
+            let redis = databases::redis(&plan.folder, journal("redis"))?;
+            databases.push(Service::start("redis", redis, &[], DATABASE_WITHIN)?);
+        }
+        if plan.private_postgres {
+            let postgres = databases::Postgres::new(&plan.folder, journal("postgres"));
+            databases.push(Service::start("postgres", postgres, &[], DATABASE_WITHIN)?);
+        }
+        let mut services = Vec::new();
+        for planned in &plan.services {
+            let kind = planned.kind;
+            let arguments = vec!["--config".into(), planned.document.clone().into()];
+            let probe = Probe::Endpoint(kind.find_endpoint(planned.document.clone()));
+            let program = Program::new(binary(kind)?, arguments, probe, journal(kind.name()));
+            let needs: Vec<&Service> = databases
+                .iter()
+                .filter(|database| database.name == "redis" || kind == Kind::Archiver)
+                .collect();
+            let within = if kind == Kind::Dataplane { DATAPLANE_WITHIN } else { CONSUMER_WITHIN };
+            services.push(Service::start(kind.name(), program, &needs, within)?);
+        }
+        services.extend(databases);
+        Ok(Supervisor { services, plan, _lock: lock })
+    }
+
+    /// Each service by its name, as it is now: databases first, then along the data's way.
+    pub(crate) fn states(&self) -> Vec<(&'static str, State)> {
+        let databases = self.services.iter().filter(|service| is_database(service));
+        let others = self.services.iter().filter(|service| !is_database(service));
+        databases.chain(others).map(|service| (service.name, service.state())).collect()
+    }
+
+    /// One service as it is now.
+    pub(crate) fn state(&self, name: &str) -> Option<State> {
+        self.services.iter().find(|service| service.name == name).map(Service::state)
+    }
+
+    /// The address of Redis.
+    pub(crate) fn redis(&self) -> &str {
+        &self.plan.redis
+    }
+
+    /// The address of the database.
+    pub(crate) fn database(&self) -> &str {
+        &self.plan.database
+    }
+
+    /// Ends everything: each service once it has taken what those before it brought. `told` is called
+    /// meanwhile.
+    pub(crate) fn stop(&mut self, mut told: impl FnMut(&Supervisor)) {
+        for at in 0..self.services.len() {
+            self.wait_until_it_has_all(at, &mut told);
+            told(self);
+            if let Some(service) = self.services.get_mut(at) {
+                service.stop();
+            }
+            told(self);
+        }
+    }
+
+    /// A consumer that runs and says how far behind it is may catch up first. It must be seen twice without
+    /// a lag: the first look may be older than the last entry.
+    fn wait_until_it_has_all(&self, at: usize, told: &mut impl FnMut(&Supervisor)) {
+        let end = Instant::now() + DRAIN_WITHIN;
+        let mut caught_up_at = None;
+        while Instant::now() < end {
+            let state = self.services[at].state();
+            let (Phase::Running, Some(lag), Some((seen, _))) =
+                (state.phase, super::view::lag(self.services[at].name, &state), &state.now)
+            else {
+                return;
+            };
+            match (lag > 0.0, caught_up_at) {
+                (true, _) => caught_up_at = None,
+                (false, None) => caught_up_at = Some(*seen),
+                (false, Some(first)) if *seen > first => return,
+                _ => {}
+            }
+            told(self);
+            std::thread::sleep(TURN);
+        }
+    }
+}
+
+impl Drop for Supervisor {
+    fn drop(&mut self) {
+        // In order: dropping the list would end all of it in this order, too, but without waiting.
+        self.stop(|_| {});
+    }
+}
+
+fn is_database(service: &Service) -> bool {
+    matches!(service.name, "redis" | "postgres")
+}
+
+/// The service's program, beside this one.
+fn binary(kind: Kind) -> Result<PathBuf> {
+    Ok(std::env::current_exe()?.with_file_name(format!("feedplane-{}", kind.name())))
+}
+
+/// One supervisor a folder: two would start two databases on one set of data.
+fn lock(plan: &Plan) -> Result<File> {
+    let path = plan.folder.join("lock");
+    let file = File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => {
+            anyhow::bail!("another `feedplane up` runs in {}", plan.folder.display())
+        }
+        Err(TryLockError::Error(error)) => {
+            Err(error).with_context(|| format!("cannot lock {}", path.display()))
+        }
+    }
+}
