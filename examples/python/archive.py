@@ -44,13 +44,15 @@ WHERE {SPAN} AND feature_set = %(feature_set)s AND names = %(names)s ORDER BY st
 # The newest schema of a set: a set whose features were changed has another.
 NAMES = "SELECT names FROM feature_schemas WHERE feature_set = %(feature_set)s ORDER BY changed_at DESC LIMIT 1"
 
-# What is missing between the first and the last tick of the span, and the time of the tick that follows.
+# What is missing on the instrument's channel, and the time of the instrument's first tick behind it.
 GAPS = f"""
-WITH span AS (SELECT stream, min(row) AS first_row, max(row) AS last_row FROM ticks WHERE {SPAN} GROUP BY stream)
-SELECT t.ts_recv, g.channel_id, g.first, g.last, g.reason
-FROM gaps g JOIN span s ON g.stream = s.stream AND g.before_row BETWEEN s.first_row AND s.last_row
-JOIN ticks t ON t.stream = g.stream AND t.row = g.before_row
-ORDER BY g.before_row"""
+WITH own AS MATERIALIZED (SELECT stream, channel_id, row, ts_recv FROM ticks WHERE {SPAN})
+SELECT behind.ts_recv, g.channel_id, g.first, g.last, g.reason
+FROM gaps g CROSS JOIN LATERAL (
+    SELECT ts_recv FROM own
+    WHERE own.stream = g.stream AND own.channel_id = g.channel_id AND own.row >= g.before_row ORDER BY row LIMIT 1
+) behind
+WHERE g.before_row > (SELECT min(row) FROM own) ORDER BY g.before_row"""
 
 
 def connect(address):
