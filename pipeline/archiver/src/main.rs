@@ -1,3 +1,62 @@
-//! `feedplane-archiver`.
+//! `feedplane-archiver`: everything on the streams into PostgreSQL or TimescaleDB, exactly once.
 
-fn main() {}
+use anyhow::{Context, bail};
+use archiver::service::Archiver;
+use bus::config::ArchiverDocument;
+use clap::Parser;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use tracing::{error, info};
+use vitals::{LogFormat, Stop, Vitals, start_log};
+
+/// Archives the streams of ticks and features into PostgreSQL, with TimescaleDB where it is there.
+///
+/// SIGTERM and SIGINT end it after everything that was read is stored; a second signal ends it at once, and
+/// nothing is lost by that, nor by SIGKILL: it goes on where the archive ends.
+#[derive(Parser)]
+#[command(version)]
+struct Args {
+    /// The configuration, `archiver.yaml`.
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+    /// Reads and checks the configuration, then ends.
+    #[arg(long)]
+    check: bool,
+    /// How log lines look. FEEDPLANE_LOG sets the level (`info`, `debug`, `archiver=trace` …).
+    #[arg(long, value_enum, default_value = "text")]
+    log_format: LogFormat,
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    start_log(args.log_format);
+    match run(&args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            error!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: &Args) -> anyhow::Result<()> {
+    let document =
+        ArchiverDocument::load(&args.config).with_context(|| format!("{}", args.config.display()))?;
+    if args.check {
+        info!("the configuration is good");
+        return Ok(());
+    }
+    // Before anything else, so that a signal during start-up is not lost.
+    let stop = Stop::on_signals().context("signals")?;
+    let vitals = Vitals::start(Some(document.health.listen))?;
+    if let Some(address) = vitals.address() {
+        info!(%address, "metrics and health");
+    }
+    let archiver = Archiver::start(&document, &vitals, &stop)?;
+    info!("running");
+    if !archiver.join() {
+        bail!("a thread has died of a defect; ending, to be started again");
+    }
+    info!("ended");
+    Ok(())
+}

@@ -168,6 +168,11 @@ impl PostgresServer {
         }
     }
 
+    /// Changes a setting from the next start on.
+    pub fn set(&mut self, name: &str, value: &str) {
+        self.options.settings.push((name.to_owned(), value.to_owned()));
+    }
+
     /// Where the small file system is, as the server sees it.
     pub fn small_folder(&self) -> String {
         format!("{INSIDE}/small")
