@@ -12,8 +12,14 @@ impl Books {
     pub fn apply(&mut self, tick: &Tick) -> Applied {
         let channel = &self.channels[usize::from(tick.channel_id)];
         if !channel.started || channel.flagged != tick.flags.contains(Flags::MAYBE_BAD_BOOK) {
-            self.channel_turns(tick);
+            return self.apply_turning(tick);
         }
+        self.apply_known(tick)
+    }
+
+    /// A tick of a channel that is as the tick before left it.
+    #[inline(always)]
+    fn apply_known(&mut self, tick: &Tick) -> Applied {
         match tick.action {
             Action::Add | Action::Modify | Action::Cancel | Action::Fill | Action::Trade => {
                 self.apply_to_book(tick)
@@ -24,8 +30,8 @@ impl Books {
 
     #[inline(always)]
     fn apply_to_book(&mut self, tick: &Tick) -> Applied {
-        let book = match self.book_of(tick) {
-            Ok(book) => book,
+        let (book, shown) = match self.book_of(tick) {
+            Ok(found) => found,
             Err(refusal) => return Applied { refused: Some(refusal), ..Applied::default() },
         };
         let applied = match tick.action {
@@ -33,22 +39,25 @@ impl Books {
             Action::Fill => self.fill(book, tick),
             _ => self.change(book, tick),
         };
-        self.end_event(book, tick, applied)
+        self.end_event(book, tick);
+        self.seen_by_caller(book, shown, tick, applied)
     }
 
-    /// The book that a tick is about, made if there is none.
+    /// The book that a tick is about, made if there is none, and which of the two is shown before it.
     #[inline(always)]
-    fn book_of(&mut self, tick: &Tick) -> Result<u32, Refusal> {
+    fn book_of(&mut self, tick: &Tick) -> Result<(u32, Kind), Refusal> {
         if tick.instrument_id == 0 {
             return Err(Refusal::NoInstrument);
         }
         let book = self
             .find_or_add(tick.publisher_id, tick.instrument_id, tick.channel_id)
             .ok_or(Refusal::InstrumentsFull)?;
-        if self.entries[book as usize].channel_id != tick.channel_id {
+        let entry = &self.entries[book as usize];
+        let shown = entry.shown;
+        if entry.channel_id != tick.channel_id {
             self.move_to_channel(book, tick.channel_id);
         }
-        Ok(book)
+        Ok((book, shown))
     }
 
     /// An `Add`, `Modify` or `Cancel`.
@@ -56,50 +65,51 @@ impl Books {
     fn change(&mut self, book: u32, tick: &Tick) -> Applied {
         let kind = kind_of(tick);
         if kind == Kind::ByPrice && is_other_book(tick) {
-            return Applied { book: Some(BookId(book)), ..Applied::default() };
+            return Applied::default();
         }
         let half = &self.entries[book as usize].halves[kind as usize];
         let snapshot = tick.flags.contains(Flags::SNAPSHOT);
-        let turned = !half.seen || (half.why == Some(Why::Snapshot)) != snapshot;
-        let turned = turned && self.kind_turns(book, kind, tick);
+        if !half.seen || (half.why == Some(Why::Snapshot)) != snapshot {
+            self.half_turns(book, kind, tick);
+        }
         let change = match (kind, tick.action) {
             (Kind::ByPrice, _) => self.change_level(book, tick),
             (_, Action::Add) => self.add_order(book, tick),
             (_, Action::Modify) => self.modify_order(book, tick),
             _ => self.cancel_order(book, tick),
         };
-        self.settle(book, kind, change, turned)
+        if let Some(refusal) = change.refused {
+            self.doubt(book, kind, refusal);
+        }
+        change.into()
     }
 
-    /// Tells the caller of a change, and the book of what was wrong with it.
+    /// What a tick did, as far as it is the shown book that it did it to.
     #[inline(always)]
-    fn settle(&mut self, book: u32, kind: Kind, change: Change, mut turned: bool) -> Applied {
-        if let Some(refusal) = change.refused {
-            turned |= self.doubt(book, kind, refusal);
-        }
-        let shown = self.entries[book as usize].shown == kind;
+    fn seen_by_caller(&self, book: u32, shown_before: Kind, tick: &Tick, applied: Applied) -> Applied {
+        let shown = self.entries[book as usize].shown;
+        let (own, turned) = (shown == kind_of(tick), shown != shown_before);
         Applied {
             book: Some(BookId(book)),
-            top_changed: (change.top & shown) | turned,
-            depth_changed: (change.depth & shown) | turned,
-            trade: None,
-            refused: change.refused,
+            top_changed: (applied.top_changed & own) | turned,
+            depth_changed: (applied.depth_changed & own) | turned,
+            ..applied
         }
     }
 
-    /// Marks a good book bad that met a contradiction. Says whether another book is shown now.
+    /// Marks a good book bad that met a contradiction.
     #[cold]
-    fn doubt(&mut self, book: u32, kind: Kind, refusal: Refusal) -> bool {
+    fn doubt(&mut self, book: u32, kind: Kind, refusal: Refusal) {
         let half = &mut self.entries[book as usize].halves[kind as usize];
         if refusal.is_contradiction() && matches!(half.why, None | Some(Why::Snapshot)) {
             half.why = Some(refusal.why());
         }
-        self.choose_shown(book)
+        self.choose_shown(book);
     }
 
-    /// A book's first tick, or the first of a snapshot or behind one. Says whether another book is shown now.
+    /// A book's first tick, or the first of a snapshot or behind one.
     #[cold]
-    fn kind_turns(&mut self, book: u32, kind: Kind, tick: &Tick) -> bool {
+    fn half_turns(&mut self, book: u32, kind: Kind, tick: &Tick) {
         let channel = self.channels[usize::from(tick.channel_id)];
         let snapshot = tick.flags.contains(Flags::SNAPSHOT);
         let half = &mut self.entries[book as usize].halves[kind as usize];
@@ -112,24 +122,23 @@ impl Books {
             _ => {}
         }
         half.seen = true;
-        self.choose_shown(book)
+        self.choose_shown(book);
     }
 
     /// Decides which of the two books is the instrument's: the one by order, unless only the one by price is
-    /// good or was ever seen. Says whether that changed.
+    /// good or was ever seen.
     #[cold]
-    pub(crate) fn choose_shown(&mut self, book: u32) -> bool {
+    pub(crate) fn choose_shown(&mut self, book: u32) {
         let entry = &mut self.entries[book as usize];
         let [by_order, by_price] = entry.halves;
         let by_price =
             by_price.seen && (!by_order.seen || (by_price.why.is_none() && by_order.why.is_some()));
-        let shown = if by_price { Kind::ByPrice } else { Kind::ByOrder };
-        std::mem::replace(&mut entry.shown, shown) != shown
+        entry.shown = if by_price { Kind::ByPrice } else { Kind::ByOrder };
     }
 
     /// Looks at both books when an event has ended for the instrument.
     #[inline(always)]
-    fn end_event(&mut self, book: u32, tick: &Tick, mut applied: Applied) -> Applied {
+    fn end_event(&mut self, book: u32, tick: &Tick) {
         if tick.flags.contains(Flags::LAST) {
             let entry = &mut self.entries[book as usize];
             for kind in [Kind::ByOrder, Kind::ByPrice] {
@@ -140,26 +149,25 @@ impl Books {
                     half.crossed = matches!((bid, ask), (Some(bid), Some(ask)) if bid.key >= !ask.key);
                 }
             }
-            if tick.flags.contains(Flags::SNAPSHOT) && self.end_snapshot(book) {
-                (applied.top_changed, applied.depth_changed) = (true, true);
+            if tick.flags.contains(Flags::SNAPSHOT) {
+                self.end_snapshot(book);
             }
         }
-        applied
     }
 
     #[cold]
-    fn end_snapshot(&mut self, book: u32) -> bool {
+    fn end_snapshot(&mut self, book: u32) {
         for half in &mut self.entries[book as usize].halves {
             if half.why == Some(Why::Snapshot) {
                 half.why = None;
             }
         }
-        self.choose_shown(book)
+        self.choose_shown(book);
     }
 
     #[inline]
     fn trade(&mut self, book: u32, tick: &Tick) -> Applied {
-        let mut applied = Applied { book: Some(BookId(book)), ..Applied::default() };
+        let mut applied = Applied::default();
         if tick.size == Tick::SIZE_UNDEFINED || tick.size == 0 {
             applied.refused = Some(Refusal::BadSize);
         } else if tick.price().is_defined() {
@@ -174,7 +182,7 @@ impl Books {
     /// A fill changes no book. It completes a trade of the same message that has no price of its own.
     #[inline]
     fn fill(&mut self, book: u32, tick: &Tick) -> Applied {
-        let mut applied = Applied { book: Some(BookId(book)), ..Applied::default() };
+        let mut applied = Applied::default();
         let unpriced = &mut self.entries[book as usize].unpriced;
         let trade = *unpriced == (tick.sequence, tick.size) && tick.size != 0;
         if trade {
@@ -198,17 +206,18 @@ impl Books {
         match tick.action {
             Action::Gap => {
                 self.mark_channel(tick.channel_id, Why::Gap);
-                Applied::default()
+                Applied { channel_changed: true, ..Applied::default() }
             }
             Action::Clear if tick.instrument_id == 0 => {
                 self.clear_channel(tick);
-                Applied::default()
+                Applied { channel_changed: true, ..Applied::default() }
             }
             Action::Clear => self.clear_book(tick),
             _ => match self.find(tick.publisher_id, tick.instrument_id) {
                 Some(BookId(book)) => {
-                    let applied = Applied { book: Some(BookId(book)), ..Applied::default() };
-                    self.end_event(book, tick, applied)
+                    let shown = self.entries[book as usize].shown;
+                    self.end_event(book, tick);
+                    self.seen_by_caller(book, shown, tick, Applied::default())
                 }
                 None => Applied::default(),
             },
@@ -217,8 +226,8 @@ impl Books {
 
     /// An instrument's book is empty now: known, and good unless a snapshot follows.
     fn clear_book(&mut self, tick: &Tick) -> Applied {
-        let book = match self.book_of(tick) {
-            Ok(book) => book,
+        let (book, shown) = match self.book_of(tick) {
+            Ok(found) => found,
             Err(refusal) => return Applied { refused: Some(refusal), ..Applied::default() },
         };
         let kind = kind_of(tick);
@@ -233,9 +242,9 @@ impl Books {
         let half = &mut self.entries[book as usize].halves[kind as usize];
         half.why = tick.flags.contains(Flags::SNAPSHOT).then_some(Why::Snapshot);
         half.crossed = false;
-        let turned = self.choose_shown(book);
-        let applied = self.settle(book, kind, change, turned);
-        self.end_event(book, tick, applied)
+        self.choose_shown(book);
+        self.end_event(book, tick);
+        self.seen_by_caller(book, shown, tick, change.into())
     }
 
     /// Every book of the channel is empty now, and good.
@@ -257,7 +266,8 @@ impl Books {
 
     /// The first tick of a channel, or one whose `MAYBE_BAD_BOOK` is not as it was.
     #[cold]
-    fn channel_turns(&mut self, tick: &Tick) {
+    #[inline(never)]
+    fn apply_turning(&mut self, tick: &Tick) -> Applied {
         let flagged = tick.flags.contains(Flags::MAYBE_BAD_BOOK);
         let channel = &mut self.channels[usize::from(tick.channel_id)];
         if !channel.started {
@@ -272,6 +282,8 @@ impl Books {
         if rises && tick.action != Action::Gap {
             self.mark_channel(tick.channel_id, Why::Flagged);
         }
+        let applied = self.apply_known(tick);
+        Applied { channel_changed: applied.channel_changed | rises, ..applied }
     }
 
     /// Marks every good book of a channel.
@@ -310,6 +322,14 @@ impl Books {
         let (_, at) = self.orders.find(book, order_id).ok()?;
         let level = self.ladders.level(self.orders.node(at).level);
         Some((side_of(level.ladder), level.price))
+    }
+}
+
+impl From<Change> for Applied {
+    #[inline(always)]
+    fn from(change: Change) -> Applied {
+        let Change { top, depth, refused } = change;
+        Applied { top_changed: top, depth_changed: depth, refused, ..Applied::default() }
     }
 }
 

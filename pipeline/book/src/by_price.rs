@@ -67,8 +67,11 @@ impl Books {
         let Some(place) = Books::place(self.ladders.rungs(ladder).len(), tick.depth) else {
             return Change::refused(Refusal::LevelOutOfRange);
         };
-        self.ladders.set(ladder, place, tick.price, u64::from(tick.size));
-        self.numbered_change(ladder, place)
+        if self.ladders.set(ladder, place, tick.price, u64::from(tick.size)) {
+            self.numbered_change(ladder, place)
+        } else {
+            Change::default()
+        }
     }
 
     /// What a level that was put at a place changed, and whether its price fits between its neighbours'.
@@ -105,7 +108,10 @@ impl Books {
                 None => return Change::refused(Refusal::LevelsFull),
             },
         };
-        self.ladders.level_mut(level).size = u64::from(tick.size);
+        let before = std::mem::replace(&mut self.ladders.level_mut(level).size, u64::from(tick.size));
+        if before == u64::from(tick.size) {
+            return Change::default();
+        }
         let top = self.ladders.best(ladder).is_some_and(|best| best.level == level);
         Change { top, depth: true, refused: None }
     }

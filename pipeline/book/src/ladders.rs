@@ -202,13 +202,15 @@ impl Ladders {
         }
     }
 
-    /// Gives the level at a place another price and size.
-    pub(crate) fn set(&mut self, ladder: u32, place: usize, price: i64, size: u64) {
+    /// Gives the level at a place another price and size; says whether they are others.
+    pub(crate) fn set(&mut self, ladder: u32, place: usize, price: i64, size: u64) -> bool {
         let at = self.ladders[ladder as usize].at as usize + place;
         self.rungs[at].key = key(ladder, price);
         let level = self.rungs[at].level;
         let level = self.level_mut(level);
+        let before = (level.price, level.size);
         (level.price, level.size) = (price, size);
+        before != (price, size)
     }
 
     /// Empties a ladder.

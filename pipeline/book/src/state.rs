@@ -116,6 +116,9 @@ pub struct Applied {
     pub top_changed: bool,
     /// Any level has, the best included.
     pub depth_changed: bool,
+    /// A gap, a clear or a `MAYBE_BAD_BOOK` concerned the whole channel: every book of it may have another
+    /// state, and show the other of its two kinds.
+    pub channel_changed: bool,
     /// The trade that the tick reports or completes.
     pub trade: Option<Trade>,
     /// What was wrong with the tick.
