@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 /// Longest time that one call waits in Redis; longer waits are divided. Below the timeout of the connection.
 const BLOCK_MAX: Duration = Duration::from_secs(2);
 const _: () = assert!(BLOCK_MAX.as_millis() < ANSWER_WITHIN.as_millis());
-/// How often a stream that brings nothing is looked at, whether it is still the one that was read.
+/// How often a stream is looked at, whether it is still the one that was read.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Reads one or more streams, each from its own cursor on.
@@ -23,7 +23,7 @@ pub struct Reader {
     entries_max: usize,
     /// Found and not yet told.
     restarted: Vec<String>,
-    /// When the streams were last looked at; never since one was followed or the connection broke.
+    /// When the streams were last looked at; never since one was followed.
     looked: Option<Instant>,
 }
 
@@ -114,24 +114,18 @@ impl Reader {
             std::thread::sleep(wait);
             return Ok(Batch::default());
         }
-        if !self.link.is_connected() {
-            self.looked = None;
-        }
-        if self.looked.is_none() {
+        // On a new connection, and now and then: a stream may have been deleted under us. Nothing else tells.
+        let is_due = self.looked.is_none_or(|looked| looked.elapsed() >= LOOK_EVERY);
+        if is_due || !self.link.is_connected() {
             self.look()?;
         }
-        let mut reply = None;
-        if self.restarted.is_empty() {
-            reply = self.ask(wait.min(BLOCK_MAX))?;
-            // A quiet moment is the one to see whether a stream was deleted under us: nothing else tells.
-            if reply.is_none() && self.looked.is_none_or(|looked| looked.elapsed() >= LOOK_EVERY) {
-                self.look()?;
-            }
-        }
+        let reply = if self.restarted.is_empty() { self.ask(wait.min(BLOCK_MAX))? } else { None };
         Ok(Batch { reply, restarted: std::mem::take(&mut self.restarted) })
     }
 
-    /// Why entries behind `after` (the last one that was read before the hole) are not in the stream.
+    /// Why entries behind `after` are not in the stream. For a hole in a channel's numbers, `after` is the last
+    /// entry *of that channel* that was read, or where reading began when there was none since: the stream's
+    /// cursor may have passed the place already, with entries of other channels.
     ///
     /// # Errors
     /// When Redis cannot be asked.

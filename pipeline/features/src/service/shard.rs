@@ -10,7 +10,7 @@ use bus::config::FeatureSet;
 use bus::consumer::{Reader, WhyMissing};
 use bus::{Continuity, Entry, EntryError, Record, StreamId, Verdict};
 use features::{Engine, StateError};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tick::{GapReason, Tick};
 use tracing::warn;
@@ -32,6 +32,9 @@ pub(super) struct Shard {
     /// The stream's beginning had been trimmed before it was first read: a channel that begins may have had
     /// more.
     trimmed: bool,
+    /// Where each channel was last heard of since reading began, and where that was.
+    heard: BTreeMap<u16, StreamId>,
+    began: StreamId,
     /// Channels that have not been heard of since Redis lost entries: a count that starts over may be lost.
     uncertain: BTreeSet<u16>,
 }
@@ -69,6 +72,8 @@ impl Shard {
             newest_ns: 0,
             took_ticks: false,
             trimmed,
+            heard: BTreeMap::new(),
+            began: StreamId::default(),
             uncertain: BTreeSet::new(),
         }
     }
@@ -96,6 +101,8 @@ impl Shard {
             newest_ns: kept.newest_ns,
             took_ticks: false,
             trimmed: kept.trimmed,
+            heard: BTreeMap::new(),
+            began: kept.cursor,
             uncertain: BTreeSet::new(),
         })
     }
@@ -157,7 +164,10 @@ impl Shard {
     pub(super) fn take(&mut self, record: Record<'_>, reader: &mut Reader) {
         match record.fields {
             Ok(fields) => match Entry::parse(fields.iter().copied()) {
-                Ok(entry) => self.take_entry(&entry, reader),
+                Ok(entry) => {
+                    self.take_entry(&entry, reader);
+                    self.heard.insert(entry.channel_id, record.id);
+                }
                 Err(error) => self.refuse(record.id, &error, &fields),
             },
             Err(error) => self.refuse(record.id, &error, &[]),
@@ -202,7 +212,8 @@ impl Shard {
     }
 
     fn missing(&mut self, channel_id: u16, from: u64, to: u64, reader: &mut Reader) {
-        let why = reader.why_missing(&self.stream, self.cursor).map_or("unknown", WhyMissing::name);
+        let after = self.heard.get(&channel_id).copied().unwrap_or(self.began);
+        let why = reader.why_missing(&self.stream, after).map_or("unknown", WhyMissing::name);
         warn!(stream = self.stream, channel_id, from, to, why, "ticks are missing");
         figures::hole(&self.stream, why);
         self.gap(channel_id, from, to);
