@@ -19,12 +19,12 @@ use std::collections::HashMap;
 pub struct EngineConfig {
     /// What happens when a session's orders would trade with each other; `None`: they trade.
     pub self_match: Option<SelfMatch>,
-    /// Orders that may rest at a time. Each takes about 110 bytes. Beyond it, orders are refused.
+    /// Orders that may rest at a time. Each takes 70 to 130 bytes, as tables grow. Beyond it, orders are refused.
     pub orders_max: usize,
 }
 
 impl Default for EngineConfig {
-    /// Self-matches are allowed; 4 million orders, 440 MB: twice what a whole market has at its busiest.
+    /// Self-matches are allowed; 4 million orders, about 400 MB: twice what a whole market has at its busiest.
     fn default() -> EngineConfig {
         EngineConfig { self_match: None, orders_max: 4_000_000 }
     }
