@@ -3,3 +3,5 @@
 pub mod itch50;
 pub mod mdp3;
 pub mod moldudp64;
+pub mod ouch50;
+pub mod soupbintcp;

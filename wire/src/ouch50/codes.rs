@@ -1,0 +1,82 @@
+//! What the codes mean that end or refuse an order, in words for logs and reports.
+
+/// Why an order was refused (§3.8, reject reasons); `None` for a code that is not listed.
+pub const fn reject_reason(code: u16) -> Option<&'static str> {
+    let reason = match code {
+        0x0001 => "quote unavailable",
+        0x0002 => "destination closed",
+        0x0003 => "invalid display",
+        0x0004 => "invalid max floor",
+        0x0005 => "invalid peg type",
+        0x0006 => "fat finger",
+        0x0007 => "halted",
+        0x0008 => "intermarket sweep not allowed",
+        0x0009 => "invalid side",
+        0x000A => "processing error",
+        0x000B => "cancel pending",
+        0x000C => "firm not authorized",
+        0x000D => "invalid minimum quantity",
+        0x000E => "no closing reference price",
+        0x000F => "other",
+        0x0010 => "cancel not allowed",
+        0x0011 => "pegging not allowed",
+        0x0012 => "crossed market",
+        0x0013 => "invalid quantity",
+        0x0014 => "invalid cross order",
+        0x0015 => "replace not allowed",
+        0x0016 => "routing not allowed",
+        0x0017 => "invalid symbol",
+        0x0018 => "test",
+        0x0019 => "late on-close order too aggressive",
+        0x001A => "retail not allowed",
+        0x001B => "invalid midpoint post-only price",
+        0x001C => "invalid destination",
+        0x001D => "invalid price",
+        0x001E => "shares exceed threshold",
+        0x001F => "exceeds maximum notional value",
+        0x0020 => "risk: aggregate exposure exceeded",
+        0x0021 => "risk: market impact",
+        0x0022 => "risk: restricted stock",
+        0x0023 => "risk: short sale restricted",
+        0x0024 => "risk: intermarket sweep not allowed",
+        0x0025 => "risk: exceeds limit of average daily volume",
+        0x0026 => "risk: fat finger",
+        0x0027 => "risk: locate required",
+        0x0028 => "risk: message rate of the symbol",
+        0x0029 => "risk: message rate of the port",
+        0x002A => "risk: rate of duplicate messages",
+        0x002B => "risk: short sale not allowed",
+        0x002C => "risk: market order not allowed",
+        0x002D => "risk: pre-market not allowed",
+        0x002E => "risk: post-market not allowed",
+        0x002F => "risk: short sale exempt not allowed",
+        0x0030 => "risk: notional of one order exceeded",
+        0x0031 => "risk: maximum quantity exceeded",
+        0x0032 => "short sale state not available",
+        _ => return None,
+    };
+    Some(reason)
+}
+
+/// Why an order, or a part of it, is gone (§3.4, cancel reasons); `None` for a code that is not listed.
+pub const fn cancel_reason(code: u8) -> Option<&'static str> {
+    let reason = match code {
+        b'C' => "cross cancelled",
+        b'D' => "regulatory restriction",
+        b'E' => "closed",
+        b'F' => "post-only order would slide for the national best price",
+        b'G' => "post-only order would slide for a displayed order",
+        b'H' => "halted",
+        b'I' => "immediate or cancel",
+        b'K' => "market collar",
+        b'Q' => "self match prevented",
+        b'S' => "supervisory",
+        b'T' => "time in force expired",
+        b'U' => "requested by the user",
+        b'X' => "open protection",
+        b'Z' => "cancelled by the system",
+        b'e' => "direct listing exceeds the shares offered",
+        _ => return None,
+    };
+    Some(reason)
+}
