@@ -49,9 +49,6 @@ fn run(args: &Args) -> anyhow::Result<()> {
     // Before anything else, so that a signal during start-up is not lost.
     let stop = Stop::on_signals().context("signals")?;
     let vitals = Vitals::start(Some(document.health.listen))?;
-    if let Some(address) = vitals.address() {
-        info!(%address, "metrics and health");
-    }
     let archiver = Archiver::start(&document, &vitals, &stop)?;
     info!("running");
     if !archiver.join() {

@@ -265,38 +265,22 @@ impl Feed {
         let stop = vitals::Stop::default();
         let asked = stop.clone();
         let thread = std::thread::spawn(move || {
-            let mut next = 1u64;
             let client = redis::Client::open(url).unwrap();
-            while !asked.is_asked() {
-                let Ok(mut connection) = client.get_connection() else {
-                    std::thread::sleep(Duration::from_millis(5));
-                    continue;
-                };
-                // After a broken connection: is the last entry there?
-                let length: Option<u64> =
-                    redis::cmd("GET").arg("test:next").query(&mut connection).unwrap_or(None);
-                next = length.unwrap_or(next);
-                while !asked.is_asked() {
-                    let count = 1 + next % 7;
-                    let ticks: Vec<Tick> = (next..next + count).map(tick).collect();
-                    let entry = Entry::of_ticks(7, next, next + count - 1, &ticks);
-                    let mut write = redis::cmd("XADD");
-                    write.arg(RAW_MARKET_DATA).arg("*");
-                    for (name, value) in entry_fields(&entry) {
-                        write.arg(name).arg(value);
+            loop {
+                // What a broken connection left open is settled by the number that is stored with each entry.
+                let next = client.get_connection().and_then(|mut connection| {
+                    let next = redis::cmd("GET").arg("test:next").query::<Option<u64>>(&mut connection)?;
+                    Ok((next.unwrap_or(1), connection))
+                });
+                match next {
+                    Ok((next, _)) if asked.is_asked() => return next - 1,
+                    Ok((next, mut connection)) => {
+                        // It ends by an error or by the stop: both lead to the look above.
+                        let _ = feed(&mut connection, next, pause, &asked);
                     }
-                    let mut set = redis::cmd("SET");
-                    set.arg("test:next").arg(next + count);
-                    let written =
-                        redis::pipe().atomic().add_command(write).add_command(set).exec(&mut connection);
-                    if written.is_err() {
-                        break;
-                    }
-                    next += count;
-                    std::thread::sleep(pause);
+                    Err(_) => std::thread::sleep(Duration::from_millis(5)),
                 }
             }
-            next - 1
         });
         Feed { stop, thread }
     }
@@ -306,4 +290,28 @@ impl Feed {
         self.stop.ask();
         self.thread.join().unwrap()
     }
+}
+
+fn feed(
+    connection: &mut redis::Connection,
+    mut next: u64,
+    pause: Duration,
+    asked: &vitals::Stop,
+) -> redis::RedisResult<()> {
+    while !asked.is_asked() {
+        let count = 1 + next % 7;
+        let ticks: Vec<Tick> = (next..next + count).map(tick).collect();
+        let entry = Entry::of_ticks(7, next, next + count - 1, &ticks);
+        let mut write = redis::cmd("XADD");
+        write.arg(RAW_MARKET_DATA).arg("*");
+        for (name, value) in entry_fields(&entry) {
+            write.arg(name).arg(value);
+        }
+        let mut set = redis::cmd("SET");
+        set.arg("test:next").arg(next + count);
+        redis::pipe().atomic().add_command(write).add_command(set).exec(connection)?;
+        next += count;
+        std::thread::sleep(pause);
+    }
+    Ok(())
 }

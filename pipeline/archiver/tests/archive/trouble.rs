@@ -11,7 +11,7 @@ use tick::GapReason;
 /// Rows of gaps as text: `first..last reason before row`.
 fn gaps(rig: &Rig) -> Vec<String> {
     let rows =
-        rig.rows("SELECT first, last, reason, before_row FROM gaps ORDER BY before_row, reason").unwrap();
+        rig.rows("SELECT first, last, reason, before_row FROM gaps ORDER BY before_row, entry_id").unwrap();
     let text = |row: &sqlx::postgres::PgRow| {
         let (first, last): (Option<i64>, Option<i64>) = (row.get(0), row.get(1));
         let range = first.zip(last).map_or_else(String::new, |(first, last)| format!("{first}..{last} "));
@@ -38,11 +38,11 @@ fn a_malformed_entry_costs_itself_only_and_leaves_a_row() {
     rig.wait_for("SELECT count(*) FROM ticks", 21);
     rig.wait_for_log(0, "d holds 63 bytes");
     let wanted = [
-        "11..11 malformed before 11",
         "malformed before 11",
+        "11..11 malformed before 11",
+        "malformed before 21",
+        "malformed before 21",
         "22..23 malformed before 21",
-        "malformed before 21",
-        "malformed before 21",
     ];
     assert_eq!(gaps(&rig), wanted);
     let detail = rig.rows("SELECT detail FROM gaps WHERE before_row = 11 AND first IS NULL").unwrap();
