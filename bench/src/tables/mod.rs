@@ -2,6 +2,7 @@
 
 mod arbiter;
 mod decode;
+mod features;
 mod latency;
 mod receiver;
 mod redis;
@@ -27,6 +28,7 @@ pub const ALL: &[Entry] = &[
     Entry { id: 'c', about: "decoders, per message", run: decode::table },
     Entry { id: 'd', about: "ticks a second into one Redis", run: redis::table },
     Entry { id: 'e', about: "packet to readable in Redis", run: latency::table },
+    Entry { id: 'g', about: "features, ticks a second on one core", run: features::table },
 ];
 
 /// What the reader of table (e), a process of its own, saw of a session: when its packets became readable,
