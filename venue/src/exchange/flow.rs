@@ -101,8 +101,11 @@ impl FlowSpec {
     /// add up to `activity`.
     pub fn with_events_per_s(self, events_per_s: f64, activity: f64) -> FlowSpec {
         let limits: f64 = self.limit_rates().sum();
-        // Nearly each limit order is one event when it comes and one when it goes.
-        let one = 2.0 * (2.0 * limits + self.market_per_s);
+        // A limit order is added, changed some times, and cancelled; or executed, by one and a half of them
+        // for each market order.
+        let lasts = self.replace_share + self.reduce_share * (1.0 - 1.0 / self.size_mean);
+        let cancels = (limits - self.market_per_s).max(0.0) / (1.0 - lasts).max(0.05);
+        let one = 2.0 * (limits + cancels + 1.5 * self.market_per_s);
         FlowSpec { speed: events_per_s / (activity * one), ..self }
     }
 

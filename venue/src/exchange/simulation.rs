@@ -250,7 +250,8 @@ impl Exchange {
     }
 
     /// Lets time pass: all that happens by itself until then, that moment included, happens. Time never steps
-    /// back; an earlier time is as the present.
+    /// back; an earlier time is as the present. It is the venue's own clock, never a client's word. Take packets
+    /// and reports after each call: they are kept until they are taken.
     pub fn advance(&mut self, to_ns: u64) {
         while let Some(at_ns) = self.next_ns()
             && at_ns <= to_ns

@@ -27,7 +27,7 @@ enum Step {
 
 #[test]
 fn executions_books_and_reports_are_the_references() {
-    let seeds = seeds(SEEDS);
+    let seeds = seeds(SEEDS, SEEDS);
     let next = AtomicU64::new(seeds.start);
     let seen: Mutex<HashMap<&'static str, u64>> = Mutex::default();
     let threads = std::thread::available_parallelism().map_or(2, usize::from);

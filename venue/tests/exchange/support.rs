@@ -32,12 +32,13 @@ impl Random {
     }
 }
 
-/// Seeds to be run: so many, or the one that is asked for.
-pub fn seeds(usual: u64) -> std::ops::Range<u64> {
+/// Seeds to be run: `usual` of them; with `FEEDPLANE_SEEDS` its share `usual / of`, for tests of unlike cost;
+/// with `FEEDPLANE_SEED` that one.
+pub fn seeds(usual: u64, of: u64) -> std::ops::Range<u64> {
     let number = |name| std::env::var(name).ok().map(|text| text.parse::<u64>().expect(name));
     match number("FEEDPLANE_SEED") {
         Some(seed) => seed..seed + 1,
-        None => 0..number("FEEDPLANE_SEEDS").unwrap_or(usual),
+        None => 0..number("FEEDPLANE_SEEDS").map_or(usual, |seeds| (seeds * usual).div_ceil(of)),
     }
 }
 
