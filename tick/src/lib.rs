@@ -17,5 +17,5 @@ mod record;
 
 pub use fields::{Action, Clock, ClockSource, Flags, GapReason, Side, Source, StatusAction};
 pub use instrument::{Instrument, InstrumentKind};
-pub use price::{PRICE_SCALE, Price};
+pub use price::{PRICE_SCALE, Price, PriceError};
 pub use record::{DEPTH_BY_ORDER, DEPTH_NO_LEVEL, Tick};

@@ -1,6 +1,7 @@
 //! Prices are fixed-point: an `i64` count of 1e-9 units, as in DBN.
 
 use core::fmt;
+use core::str::FromStr;
 
 /// Units in one whole currency unit: prices count 1e-9.
 pub const PRICE_SCALE: i64 = 1_000_000_000;
@@ -61,6 +62,49 @@ impl Price {
     }
 }
 
+/// A text that is not a price.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PriceError;
+
+impl fmt::Display for PriceError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("not a decimal price with at most nine digits after the point")
+    }
+}
+
+impl core::error::Error for PriceError {}
+
+impl FromStr for Price {
+    type Err = PriceError;
+
+    /// Reads decimal digits with at most nine after the point, exactly: what [`Price`] displays when it is
+    /// defined, and shorter forms of it. No exponent, sign `+`, space or separator.
+    ///
+    /// ```
+    /// use tick::Price;
+    /// assert_eq!("-0.25".parse(), Ok(Price(-250_000_000)));
+    /// assert!("1e3".parse::<Price>().is_err());
+    /// ```
+    fn from_str(text: &str) -> Result<Price, PriceError> {
+        let (negative, digits) = match text.strip_prefix('-') {
+            Some(rest) => (true, rest),
+            None => (false, text),
+        };
+        let (whole, fraction) = digits.split_once('.').unwrap_or((digits, "0"));
+        let plain = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+        if !plain(whole) || !plain(fraction) || fraction.len() > 9 {
+            return Err(PriceError);
+        }
+        let whole: i64 = whole.parse().map_err(|_| PriceError)?;
+        let below: i64 = fraction.parse().map_err(|_| PriceError)?;
+        let below = below * 10i64.pow(9 - fraction.len() as u32);
+        let value =
+            whole.checked_mul(PRICE_SCALE).and_then(|value| value.checked_add(below)).ok_or(PriceError)?;
+        let price = Price(if negative { -value } else { value });
+        if price.is_defined() { Ok(price) } else { Err(PriceError) }
+    }
+}
+
 impl fmt::Display for Price {
     /// Exact decimal digits, at least two after the point; `-` when undefined.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -79,6 +123,34 @@ impl fmt::Display for Price {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_price_is_read_back_as_displayed_and_nothing_else_is_read() {
+        for value in [0, 1, -1, 250_000_000, -42_500_000_000, i64::MAX - 1, -(i64::MAX - 1)] {
+            assert_eq!(Price(value).to_string().parse(), Ok(Price(value)));
+        }
+        assert_eq!("7".parse(), Ok(Price(7_000_000_000)));
+        for text in [
+            "",
+            "-",
+            ".",
+            "1.",
+            ".5",
+            "+1",
+            "1e3",
+            " 1",
+            "1,0",
+            "0.0000000001",
+            "9223372037",
+            "--1",
+            "1.-1",
+            "٣",
+        ] {
+            assert_eq!(text.parse::<Price>(), Err(PriceError), "{text}");
+        }
+        assert_eq!(Price(i64::MAX).to_string(), "-");
+        assert_eq!("9223372036.854775807".parse::<Price>(), Err(PriceError), "that is `undefined`");
+    }
 
     #[test]
     fn a_price_prints_its_exact_decimal_digits() {
