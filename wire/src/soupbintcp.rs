@@ -1,10 +1,11 @@
 //! SoupBinTCP: the session layer of Nasdaq's order entry, logical packets in a TCP stream.
 //!
 //! Layout and section numbers (§) are those of version 3.00 (22 February 2017). What the versions 4.x add is
-//! understood, too: unsequenced data from the server (4.00) and the heartbeat timeout at the end of a login
-//! request (4.10). A packet is a big-endian length, which counts all that follows it, a type and a payload.
-//! Text is padded with spaces: user name and password on the right, session and numbers on the left. Sequenced
-//! data carry no number: both sides count them from the one in [`LoginAccepted`].
+//! understood, too, as public readers of them have it: unsequenced data from the server (4.00) and the
+//! heartbeat timeout at the end of a login request (4.10). A packet is a big-endian length, which counts all
+//! that follows it, a type and a payload. Text is padded with spaces: user name and password on the right,
+//! session and numbers on the left. Sequenced data carry no number: both sides count them from the one in
+//! [`LoginAccepted`].
 //!
 //! Nothing is copied: [`Packet`] borrows the caller's buffer and [`Packet::write`] fills the caller's memory.
 //! [`Framer`] cuts a stream into packets, however the stream arrives in pieces.

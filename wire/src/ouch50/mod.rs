@@ -1,7 +1,8 @@
 //! Nasdaq OUCH 5.0, the order entry of Nasdaq's equity markets: all 8 messages to the market, all 17 from it.
 //!
-//! Followed is revision 1.05 of the specification (October 2025); section numbers (§) are its own. What the
-//! earlier revision of April 2023 sends is read as well. Integers are big-endian, text is ASCII padded with
+//! Followed is revision 1.05 of the specification (October 2025), by way of public readers of it that agree
+//! with each other and with captured packets; section numbers (§) are its own. What the earlier revision of
+//! April 2023 sends is read as well. Integers are big-endian, text is ASCII padded with
 //! spaces on the right, prices have four implied decimals, times are nanoseconds since midnight in New York.
 //! The same letter means different things in each direction, so [`Inbound`] and [`Outbound`] are two enums.
 //!
