@@ -19,13 +19,15 @@
 mod book;
 mod engine;
 mod flow;
+mod listing;
 mod order;
 mod publish;
 mod simulation;
 
 pub use book::Level;
-pub use engine::{Band, Engine, EngineConfig, EngineError, Placed, SelfMatch, SymbolSpec};
+pub use engine::{Engine, EngineConfig, Placed, SelfMatch};
 pub use flow::FlowSpec;
+pub use listing::{Band, EngineError, SymbolSpec};
 pub use order::{
     CancelReason, Liquidity, Listener, MarketEvent, NewOrder, Order, OrderKind, Owner, Price, RejectReason,
     Replacement, Report, SHARES_MAX, SessionId, Side, SymbolId, TradingState,

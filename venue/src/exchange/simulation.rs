@@ -3,8 +3,9 @@
 //! Invariant: things happen in the order of time. What is due by itself (background orders, packets, the
 //! phases of the day) happens before an order that comes at the same time or later.
 
-use super::engine::{Band, Engine, EngineConfig, EngineError, Placed, SymbolSpec};
+use super::engine::{Engine, EngineConfig, Placed};
 use super::flow::{Flow, FlowSpec};
+use super::listing::{Band, EngineError, SymbolSpec};
 use super::order::{
     CancelReason, Listener, MarketEvent, NewOrder, Owner, Price, RejectReason, Replacement, Report,
     SHARES_MAX, SessionId, SymbolId, TradingState,

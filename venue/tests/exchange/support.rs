@@ -98,7 +98,7 @@ impl Desk {
         orders.map(|order| (order.price.0 / 100, order.reference, order.open)).collect()
     }
 
-    /// Reference, shares, price in cents and match number of the executions told so far, resting side only.
+    /// Resting order's reference, shares and match number of each execution told so far.
     pub fn trades(&self) -> Vec<(u64, u32, u64)> {
         let trade = |event: &MarketEvent| match *event {
             MarketEvent::Executed { reference, shares, match_number, .. } => {
