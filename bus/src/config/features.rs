@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 pub const FEATURE_SETS_MAX: usize = 32;
 /// Most values in one set: 2 KiB a record.
 pub const FEATURE_VALUES_MAX: usize = 256;
-/// Longest window, bars or buckets. Each instrument keeps that many, 48 bytes each.
+/// Longest window, bars or buckets. Each instrument keeps up to twice as many bars, 48 bytes each.
 pub const FEATURE_WINDOW_MAX: u32 = 10_000;
 /// Most levels that an imbalance looks at.
 pub const FEATURE_LEVELS_MAX: u32 = 50;
