@@ -6,7 +6,7 @@ is good, in docs/book.md.
 
 from bisect import bisect_left, insort
 
-LAST, TOB, SNAPSHOT, BAD_TS_RECV, MAYBE_BAD_BOOK, PUBLISHER_SPECIFIC = 128, 64, 32, 8, 4, 2
+LAST, TOB, SNAPSHOT, MBP, BAD_TS_RECV, MAYBE_BAD_BOOK, PUBLISHER_SPECIFIC = 128, 64, 32, 16, 8, 4, 2
 PRICE_UNDEFINED = 2**63 - 1
 SIZE_UNDEFINED = 2**32 - 1
 OTHER = {"B": "A", "A": "B"}
@@ -43,6 +43,8 @@ class ByOrder:
 
     def _cancel(self, tick, before):
         if before is None:
+            return True
+        if tick.size == 0:
             return True
         side, price, size = before
         self._take_out(tick.order_id)
@@ -180,6 +182,8 @@ class Books:
                 self._channel(tick)
             return None, None, False
         self._channel(tick)
+        if tick.action not in "AMCTFR" and (tick.publisher_id, tick.instrument_id) not in self.books:
+            return None, None, False  # an instrument begins with what concerns its book
         book = self._book(tick)
         trade, unpriced = None, False
         if tick.action in "AMC":

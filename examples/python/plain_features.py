@@ -88,7 +88,8 @@ class Spread(Quoted):
     names = ["spread"]
 
     def of(self, bids, asks):
-        return asks[0][0] - bids[0][0]
+        # Of the whole numbers, as a difference of two doubles would lose digits.
+        return round((asks[0][0] - bids[0][0]) * 1e9) / 1e9
 
 
 class Mid(Quoted):
@@ -379,9 +380,12 @@ class FeatureSet:
             feature.bar()
 
     def gap(self):
-        self.gap_at = None if self.bars is None else len(self.bars)
+        self.gap_in_bars()
         for feature in self.own:
             feature.gap()
+
+    def gap_in_bars(self):
+        self.gap_at = None if self.bars is None else len(self.bars)
 
     def quality(self, bad_book, bad_time):
         longest = max((feature.window for feature in self.windowed), default=0)
@@ -426,6 +430,10 @@ class Instrument:
         self.quote = None
         self.bids, self.asks = [], []
 
+    def cleared(self):
+        """The book was emptied: the next quote has none before it."""
+        self.quote = None
+
     def tick(self, tick, trade, unpriced, book):
         """Takes a tick that its book has taken. Yields (set, quality, values) to be published."""
         self._time(tick.ts_recv)
@@ -438,6 +446,8 @@ class Instrument:
                 price, size, aggressor = trade
                 of.trade(self.now, price / 1e9, size, aggressor)
         self.gap_pending = False
+        if tick.action == "R":
+            self.cleared()
         if tick.flags & LAST:
             yield from self._event_end(tick, book)
 
@@ -454,7 +464,7 @@ class Instrument:
             if of.bars is not None:
                 of.bars.flow_since += flow
             if of.has_ofi and not book.is_good():
-                of.gap()
+                of.gap_in_bars()  # its order flow is not known; trades are
             quality = of.quality(bad_book, bad_time)
             values = of.publish(self, quality)
             if values is not None:

@@ -66,6 +66,10 @@ class Engine:
         """Yields the records that a tick brings about."""
         book, trade, unpriced = self.books.apply(tick)
         if book is None:
+            if tick.action == "R":
+                for instrument in self.instruments.values():
+                    if instrument.channel_id == tick.channel_id:
+                        instrument.cleared()
             return
         key = tick.publisher_id, tick.instrument_id
         if key not in self.instruments:
@@ -116,9 +120,11 @@ class Comparison:
         wrong = [
             f"{name} is {theirs}, recomputed {ours}"
             for name, theirs, ours in zip(Record._fields, published, own, strict=True)
-            if name != "values" and theirs != ours
+            if name not in ("values", "names") and theirs != ours
         ]
-        if published.names == own.names:
+        if published.names != own.names:
+            wrong.append(f"values are {', '.join(published.names)}, recomputed {', '.join(own.names)}")
+        else:
             for name, theirs, ours in zip(own.names, published.values, own.values, strict=True):
                 key = f"{own.feature_set}.{name}"
                 apart = difference(theirs, ours)

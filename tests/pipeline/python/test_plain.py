@@ -206,7 +206,7 @@ class Records(unittest.TestCase):
     def test_a_gap_stays_for_the_window(self):
         trade = tick("T", "B", 104, 1)
         self.assertEqual(
-            [record[2] for record in self.run_all(tick("N"), trade, None, trade, trade, trade) if record[1] == "b"],
+            [record[2] for record in self.run_all(tick("R"), trade, None, trade, trade, trade) if record[1] == "b"],
             # At the gap's tick one bar is full (its own trade makes it two): until more than 1 + 1 are.
             [WARMING_UP, 0, BAD_BOOK | GAP_IN_WINDOW],
         )

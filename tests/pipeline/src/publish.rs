@@ -40,27 +40,53 @@ pub fn instruments(url: &str, instruments: &[Instrument]) -> Result<()> {
 fn write_shard(connection: &mut redis::Connection, shard: u16, shards: u16, ticks: &[Tick]) -> Result<usize> {
     let stream = names::shard_stream(RAW_MARKET_DATA, shard, shards);
     let ticks: Vec<Tick> = ticks.iter().filter(|tick| is_in(tick, shard, shards)).copied().collect();
+    let mut writer = Writer { connection, stream, pipeline: redis::pipe(), entries: 0 };
     // Where each channel of the stream stands.
     let mut covered: HashMap<u16, u64> = HashMap::new();
-    let mut pipeline = redis::pipe();
     let mut rest = ticks.as_slice();
-    let mut entries = 0;
     while !rest.is_empty() {
-        let (own, behind) = rest.split_at(entry_length(rest, entries));
+        let (own, behind) = rest.split_at(entry_length(rest, writer.entries));
         rest = behind;
-        let entry = entry_of(own, &mut covered);
-        let command = pipeline.cmd("XADD").arg(&stream).arg("*");
+        if let Some(entry) = silence_before(&own[0], &covered) {
+            writer.add(&entry)?;
+        }
+        writer.add(&entry_of(own, &mut covered))?;
+    }
+    writer.send()?;
+    Ok(writer.entries)
+}
+
+/// Entries on their way into a stream, some hundred at a time.
+struct Writer<'a> {
+    connection: &'a mut redis::Connection,
+    stream: String,
+    pipeline: redis::Pipeline,
+    entries: usize,
+}
+
+impl Writer<'_> {
+    fn add(&mut self, entry: &Entry<'_>) -> Result<()> {
+        let command = self.pipeline.cmd("XADD").arg(&self.stream).arg("*");
         entry.for_each_field(|name, value| {
             command.arg(name).arg(value);
         });
         command.ignore();
-        entries += 1;
-        if entries % PIPELINE_ENTRIES == 0 || rest.is_empty() {
-            pipeline.exec(connection)?;
-            pipeline.clear();
-        }
+        self.entries += 1;
+        if self.entries.is_multiple_of(PIPELINE_ENTRIES) { self.send() } else { Ok(()) }
     }
-    Ok(entries)
+
+    fn send(&mut self) -> Result<()> {
+        self.pipeline.exec(self.connection)?;
+        self.pipeline.clear();
+        Ok(())
+    }
+}
+
+/// What lies between the channel's last entry and a gap and yielded no tick in this shard: an entry without ticks.
+fn silence_before(tick: &Tick, covered: &HashMap<u16, u64>) -> Option<Entry<'static>> {
+    let (from, ..) = tick.as_gap()?;
+    let next = covered.get(&tick.channel_id)? + 1;
+    (next < from).then(|| Entry::of_ticks(tick.channel_id, next, from - 1, &[]))
 }
 
 /// Gaps and channel clears are in every shard.

@@ -18,6 +18,19 @@ pub fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/python")
 }
 
+/// Where what tests draw is kept: `pictures` in the build's folder.
+///
+/// # Errors
+/// The folder cannot be made.
+pub fn pictures() -> Result<PathBuf> {
+    let own = std::env::current_exe()?;
+    // The test is in target/<profile>/deps.
+    let target = own.ancestors().nth(3).context("the test is not in a build's folder")?;
+    let folder = target.join("pictures");
+    std::fs::create_dir_all(&folder)?;
+    Ok(folder)
+}
+
 /// The interpreter with the packages; says loudly when there is none.
 pub fn interpreter() -> Option<PathBuf> {
     let interpreter = std::env::var_os("FEEDPLANE_PYTHON").map(PathBuf::from).filter(|path| path.exists());

@@ -69,7 +69,8 @@ impl Session {
         Ok(session)
     }
 
-    /// The by-order session of one future that is among the captures.
+    /// The by-order session of one future that is among the captures. It opens with a snapshot whose records carry
+    /// the numbers of the messages that the orders came with; here, as in a stream, no number goes back.
     ///
     /// # Errors
     /// The file is not there or is damaged.
@@ -78,8 +79,11 @@ impl Session {
         let mut decoder = dbn::decode::dbn::Decoder::from_zstd_file(&path)
             .with_context(|| format!("cannot read {}", path.display()))?;
         let mut session = Session::default();
+        let mut sequence = 0;
         while let Some(record) = decoder.decode_record::<dbn::MboMsg>()? {
-            session.ticks.push(tick::dbn::from_mbo(record));
+            let tick = tick::dbn::from_mbo(record);
+            sequence = tick.sequence.max(sequence);
+            session.ticks.push(Tick { sequence, ..tick });
         }
         Ok(session)
     }
