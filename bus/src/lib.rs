@@ -3,7 +3,8 @@
 //! Everything that two processes must agree on is here and nowhere else: what a stream and its keys are
 //! called ([`names`]), what an entry of `raw_market_data` is ([`Entry`]), how far a channel is published
 //! ([`Position`]), how a reader notices that something is missing ([`Continuity`]), how streams are read and divided
-//! ([`consumer`]), what a record of `calculated_features` is ([`FeatureRecord`]), and the documents that
+//! ([`consumer`]), what a record of `calculated_features` is ([`FeatureRecord`]), what is said about
+//! orders ([`Instruction`], [`Report`]), and the documents that
 //! configure the processes ([`config`]). The contract in words is `docs/streams.md`.
 
 pub mod config;
@@ -13,6 +14,7 @@ mod entry;
 mod feature;
 mod instrument;
 pub mod names;
+mod order;
 mod position;
 mod reply;
 
@@ -20,8 +22,12 @@ pub use continuity::{Continuity, Verdict};
 pub use entry::{Content, Entry, EntryError, is_channel_clear, reason_name};
 pub use feature::{FeatureError, FeatureRecord, FeatureSchema, FeatureSpec, Quality};
 pub use instrument::InstrumentRow;
+pub use order::{
+    Instruction, ORDER_ID_BYTES_MAX, ORDER_NAME_BYTES_MAX, ORDER_VERSION, OrderAction, OrderError, OrderFault, OrderId,
+    OrderIdError, OrderSide, Quantity, REPORT_TEXT_BYTES_MAX, Report, ReportKind, TimeInForce,
+};
 pub use position::{Position, PositionError, Positions, WriteId};
 pub use reply::{
-    Record, StreamEntries, StreamEntry, StreamId, StreamRecords, entries_of_range, entries_of_read,
+    Fields, Record, StreamEntries, StreamEntry, StreamId, StreamRecords, entries_of_range, entries_of_read,
     records_of_range, records_of_read,
 };

@@ -6,6 +6,12 @@ pub const RAW_MARKET_DATA: &str = "raw_market_data";
 /// The stream of calculated features. One for each shard of the ticks, named alike.
 pub const CALCULATED_FEATURES: &str = "calculated_features";
 
+/// The stream of orders to be sent.
+pub const ORDER_INSTRUCTIONS: &str = "order_instructions";
+
+/// The stream of what became of them.
+pub const EXECUTION_REPORTS: &str = "execution_reports";
+
 /// The hash of feature schemas: schema id (hexadecimal) → JSON ([`FeatureSchema`](crate::FeatureSchema)).
 pub const FEATURE_SCHEMAS: &str = "calculated_features:schemas";
 

@@ -28,6 +28,9 @@ impl fmt::Display for StreamId {
     }
 }
 
+/// Names and values of a record's fields, borrowed from the reply.
+pub type Fields<'a> = Vec<(&'a [u8], &'a [u8])>;
+
 /// One record of any stream, with its place in it. One whose fields cannot be read keeps its id, so that a
 /// reader goes on after it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -35,7 +38,7 @@ pub struct Record<'a> {
     /// Its stream id.
     pub id: StreamId,
     /// Its fields, name and value, or why they cannot be read.
-    pub fields: Result<Vec<(&'a [u8], &'a [u8])>, EntryError>,
+    pub fields: Result<Fields<'a>, EntryError>,
 }
 
 /// An entry of `raw_market_data` with its place in the stream. A refused entry keeps its id, so that a reader
@@ -121,7 +124,7 @@ pub(crate) fn parse_id(value: &Value) -> Option<StreamId> {
     StreamId::parse(bytes(value).ok()?)
 }
 
-fn fields_of(fields: &Value) -> Result<Vec<(&[u8], &[u8])>, EntryError> {
+fn fields_of(fields: &Value) -> Result<Fields<'_>, EntryError> {
     let Value::Array(fields) = fields else { return Err(EntryError::Shape("expected fields")) };
     if fields.len() % 2 != 0 {
         return Err(EntryError::Shape("a field has no value"));

@@ -2,7 +2,7 @@
 
 use super::info::StreamInfo;
 use super::{ANSWER_WITHIN, ConsumerError, Link, WhyMissing};
-use crate::reply::{Record, records_of_range, records_of_read};
+use crate::reply::{StreamRecords, records_of_range, records_of_read};
 use crate::{EntryError, StreamId};
 use redis::Value;
 use std::time::{Duration, Instant};
@@ -50,7 +50,7 @@ impl Batch {
     ///
     /// # Errors
     /// When the reply is not of the shape of XREAD's.
-    pub fn streams(&self) -> Result<Vec<(&[u8], Vec<Record<'_>>)>, EntryError> {
+    pub fn streams(&self) -> Result<Vec<StreamRecords<'_>>, EntryError> {
         self.reply.as_ref().map_or(Ok(Vec::new()), records_of_read)
     }
 
