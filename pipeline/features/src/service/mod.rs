@@ -49,8 +49,10 @@ pub(crate) struct Service {
     reader: Reader,
     store: Store,
     shards: Vec<Shard>,
-    /// Taken and not yet loaded, each with the engine that it had until now.
-    opening: Vec<(Lease, Option<Shard>)>,
+    /// Taken and not yet loaded.
+    opening: Vec<Lease>,
+    /// What we had of them until the lease was lost and taken anew.
+    dormant: Vec<Shard>,
     parts: Parts,
 }
 
@@ -90,6 +92,7 @@ impl Service {
             store: Store::new(&document.redis, document.entries_max, sets)?,
             shards: Vec::new(),
             opening: Vec::new(),
+            dormant: Vec::new(),
             parts,
             document,
         })
@@ -128,55 +131,44 @@ impl Service {
 
     fn tend(&mut self) -> Result<(), ConsumerError> {
         let tended = self.members.tend()?;
-        let mut dropped = Vec::new();
         for stream in tended.lost {
-            self.opening.retain(|(lease, _)| lease.stream != stream);
-            if let Some(at) = self.shards.iter().position(|shard| shard.stream == stream) {
-                dropped.push(self.shards.remove(at));
-            }
+            self.opening.retain(|lease| lease.stream != stream);
+            let ours = self.shards.extract_if(.., |shard| shard.stream == stream);
+            self.dormant.extend(ours);
             figures::lease(&stream, false);
             if !tended.taken.iter().any(|lease| lease.stream == stream) {
+                self.dormant.retain(|shard| shard.stream != stream);
                 self.reader.leave(&stream);
                 info!(stream, "the lease is lost, the shard is another's");
             }
         }
         for lease in tended.taken {
-            let before = dropped.iter().position(|shard| shard.stream == lease.stream);
-            let before = before.map(|at| dropped.swap_remove(at));
             figures::lease(&lease.stream, true);
-            self.opening.push((lease, before));
+            self.opening.push(lease);
         }
         Ok(())
     }
 
     fn open_taken(&mut self) -> Result<(), ConsumerError> {
-        if let Some((lease, _)) = self.opening.last() {
+        while let Some(lease) = self.opening.last().cloned() {
             self.parts.shards.is_bad(format!("loading {}", lease.stream));
-        }
-        while let Some((lease, before)) = self.opening.pop() {
-            if let Err((error, before)) = self.open(&lease, before) {
-                self.opening.push((lease, before));
-                return Err(error);
-            }
+            self.open(&lease)?;
+            self.opening.pop();
         }
         self.parts.shards.is_good();
         Ok(())
     }
 
-    /// Opens a shard; on an error the engine that it had is given back.
-    fn open(&mut self, lease: &Lease, before: Option<Shard>) -> Result<(), (ConsumerError, Option<Shard>)> {
+    fn open(&mut self, lease: &Lease) -> Result<(), ConsumerError> {
         let features = self.features_stream(&lease.stream);
-        let looked = self.look(&lease.stream, &features);
-        let (kept, newest, trimmed) = match looked {
-            Ok(looked) => looked,
-            Err(error) => return Err((error, before)),
-        };
+        let (kept, newest, trimmed) = self.look(&lease.stream, &features)?;
         let kept = kept.map(|bytes| Kept::parse(&bytes).map_err(|error| error.to_string()));
         let known = kept.as_ref().and_then(|kept| kept.as_ref().ok());
-        let mut shard = match before {
-            Some(before) if before.may_go_on(known, newest) => {
-                info!(stream = lease.stream, cursor = %before.cursor, "the lease is renewed, the engine goes on");
-                before
+        let dormant = self.dormant.extract_if(.., |shard| shard.stream == lease.stream).last();
+        let mut shard = match dormant {
+            Some(shard) if shard.may_go_on(known, newest) => {
+                info!(stream = lease.stream, cursor = %shard.cursor, "the lease is renewed, the engine goes on");
+                shard
             }
             _ => self.load(lease, features, kept, newest, trimmed),
         };
@@ -187,7 +179,10 @@ impl Service {
             match self.keep(&mut shard) {
                 Ok(true) => {}
                 Ok(false) => return Ok(()),
-                Err(error) => return Err((error, Some(shard))),
+                Err(error) => {
+                    self.dormant.push(shard);
+                    return Err(error);
+                }
             }
         }
         self.reader.follow(&shard.stream, shard.cursor);

@@ -215,6 +215,30 @@ fn a_redis_that_refuses_is_told_in_readiness_and_gone_on_with_when_it_does_not()
 }
 
 #[test]
+fn the_rights_that_the_page_lists_are_enough_and_missing_ones_are_named() {
+    let page = include_str!("../../../../docs/consumers.md").replace("<group>", "features");
+    let rights = |who: &str| -> Vec<String> {
+        let line = page.lines().find(|line| line.starts_with(who)).unwrap();
+        line.split_whitespace().filter(|word| word.starts_with(['~', '+'])).map(str::to_owned).collect()
+    };
+    let mut rig = Rig::new(RedisServer::start().unwrap());
+    let mut user = redis::cmd("ACL");
+    user.arg(&["SETUSER", "features", "on", ">x"]);
+    user.arg([rights("reading "), rights("leases "), rights("features ")].concat());
+    user.exec(rig.connection()).unwrap();
+    rig.user = Some("?user=features&pass=x");
+    let first = Session::new(19).entries(100);
+    rig.write(&first);
+    let reference = Reference::of(&first);
+    let service = rig.service("a");
+    assert_same(&rig.wait_for_features(reference.records.len()), &reference.fields());
+    rig.ask::<()>(&["ACL", "SETUSER", "features", "-xread"]);
+    service.wait_for_log("docs/consumers.md");
+    service.wait_for_log("XREAD");
+    service.stop();
+}
+
+#[test]
 fn shards_are_divided_and_each_has_its_own_numbers() {
     let mut rig = Rig::new(RedisServer::start().unwrap());
     let more = format!("shards: 4\n{SETS}");

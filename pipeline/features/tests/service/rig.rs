@@ -190,12 +190,14 @@ fn fields_of(record: &FeatureRecord<'_>) -> Fields {
 pub(crate) struct Rig {
     pub(crate) server: RedisServer,
     pub(crate) folder: tempfile::TempDir,
+    /// User and password that services are given: `?user=…&pass=…`.
+    pub(crate) user: Option<&'static str>,
     connection: Option<redis::Connection>,
 }
 
 impl Rig {
     pub(crate) fn new(server: RedisServer) -> Rig {
-        Rig { server, folder: tempfile::tempdir().unwrap(), connection: None }
+        Rig { server, folder: tempfile::tempdir().unwrap(), user: None, connection: None }
     }
 
     pub(crate) fn connection(&mut self) -> &mut redis::Connection {
@@ -251,9 +253,12 @@ impl Rig {
 
     pub(crate) fn service_with(&self, member: &str, more: &str) -> Service {
         let config = self.folder.path().join(format!("{member}.yaml"));
+        let mut url = self.server.url();
+        if let Some(user) = self.user {
+            url = format!("redis+{url}{user}");
+        }
         let text = format!(
-            "redis: {}\nmember: {member}\nlease_ms: 300\nstate: {{every_ms: 20}}\nhealth: {{listen: '127.0.0.1:0'}}\n{more}",
-            self.server.url()
+            "redis: '{url}'\nmember: {member}\nlease_ms: 300\nstate: {{every_ms: 20}}\nhealth: {{listen: '127.0.0.1:0'}}\n{more}"
         );
         std::fs::write(&config, text).unwrap();
         Service::start(&config, &self.folder.path().join(format!("{member}.log")))
