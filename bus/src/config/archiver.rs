@@ -42,7 +42,7 @@ pub struct ArchiverDocument {
 #[serde(deny_unknown_fields, default)]
 pub struct BatchSection {
     /// Rows. Small batches pay more for each commit; large ones take memory: 180 bytes a row, and as many as
-    /// four batches are under way. 1 to 1000000.
+    /// six batches are under way. 1 to 1000000.
     pub rows_max: u32,
     /// Longest time that a row waits for others, ms: what a query lags behind in a quiet market. 1 to 60000.
     pub wait_ms: u64,

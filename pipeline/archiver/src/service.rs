@@ -72,10 +72,11 @@ fn streams(shards: u16) -> Vec<(String, Kind)> {
     of(RAW_MARKET_DATA, Kind::Ticks).chain(of(CALCULATED_FEATURES, Kind::Features)).collect()
 }
 
-/// Most memory that rows take, bytes: gathering, made from one reply, in the queue and being written.
+/// Most memory that rows take, bytes: gathering, being sorted, made from one reply, in the queue and being
+/// written.
 pub fn memory_max(document: &ArchiverDocument) -> usize {
     let entries = READ_ENTRIES.max(READ_ENTRIES_MIN * 2 * usize::from(document.shards));
-    let batches = 2 + QUEUE + 1;
+    let batches = 3 + QUEUE + 1;
     (batches * document.batch.rows_max as usize + entries * ENTRY_TICKS) * TICK_ROW_BYTES
 }
 

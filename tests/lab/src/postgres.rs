@@ -372,13 +372,15 @@ fn unpacked() -> Result<Programs> {
         bail!("TimescaleDB is run in a folder of its own by chroot, which needs root");
     }
     let nothing = tempfile::tempdir()?;
-    let mut command = Command::new("/bin/true");
+    let programs = Programs::Unpacked { root: root.clone() };
+    let mut command = Command::new(programs.bin().join("postgres"));
+    command.arg("--version").stdout(Stdio::null());
     contain(&mut command, Some(Cage::new(&root, nothing.path(), None)?));
     let status = command.status().context("no program can be run by chroot here")?;
     if !status.success() {
         bail!("no program can be run by chroot here: {status}");
     }
-    Ok(Programs::Unpacked { root })
+    Ok(programs)
 }
 
 /// The PostgreSQL of this machine: the one on the path, else the newest of Debian's.
@@ -552,6 +554,7 @@ mod tests {
             return;
         }
         let mut server = PostgresServer::start().unwrap();
+        assert_eq!(server.has_timescaledb(), timescaledb_unavailable().is_none());
         let folder = server.folder().to_owned();
         assert!(answers(&socket(&server)));
         let children = children_of(server.pid().unwrap());
