@@ -21,6 +21,10 @@ pub struct UpDocument {
     /// (its address is `unix://<folder>/redis/redis.sock`) when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub redis: Option<String>,
+    /// Whether the private Redis has on disk what it acknowledges. Without, it answers sooner, and one that is
+    /// killed comes back empty: what nobody had read by then is declared missing.
+    #[serde(default = "yes")]
+    pub redis_durable: bool,
     /// PostgreSQL, as in the archiver's document. A private one in the run folder, with TimescaleDB where
     /// that is installed, when left out and there is an archiver.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -93,6 +97,9 @@ pub struct ArchiverUp {
 
 fn default_folder() -> PathBuf {
     "run".into()
+}
+fn yes() -> bool {
+    true
 }
 fn one() -> u16 {
     1
@@ -177,7 +184,7 @@ archiver: {}
         let document = UpDocument::parse(WHOLE.as_bytes()).unwrap();
         assert_eq!((document.shards, document.health_port), (1, 9_101));
         assert_eq!(document.features, Some(FeaturesUp::default()));
-        assert!(document.redis.is_none() && document.database.is_none());
+        assert!(document.redis.is_none() && document.redis_durable && document.database.is_none());
     }
 
     #[test]

@@ -24,7 +24,7 @@ pub(super) struct Record {
 }
 
 impl Record {
-    fn ticks(&self) -> &[Tick] {
+    pub(super) fn ticks(&self) -> &[Tick] {
         match &self.content {
             Kept::Ticks(ticks) => ticks,
             Kept::Gap(_) => &[],
@@ -37,8 +37,8 @@ pub(super) enum Kept {
     Gap(GapReason),
 }
 
-fn connect(world: &World) -> Result<Connection> {
-    redis::Client::open(world.redis_url())?.get_connection().context("the demo's Redis")
+pub(super) fn connect(world: &World) -> Result<Connection> {
+    redis::Client::open(world.redis_url()?)?.get_connection().context("the demo's Redis")
 }
 
 /// Everything in the stream, in order.
@@ -139,7 +139,7 @@ fn told(tick: &Tick, channel: &str, symbols: &HashMap<u32, String>) -> String {
     )
 }
 
-fn symbols(connection: &mut Connection, ticks: &[Tick]) -> Result<HashMap<u32, String>> {
+pub(super) fn symbols(connection: &mut Connection, ticks: &[Tick]) -> Result<HashMap<u32, String>> {
     let mut symbols = HashMap::new();
     for tick in ticks {
         if symbols.contains_key(&tick.instrument_id) {

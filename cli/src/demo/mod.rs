@@ -1,12 +1,14 @@
-//! `feedplane demo`: the whole main job on one machine. A made-up exchange (or a capture) on two bad lines, XDP
-//! and AF_XDP in a network namespace of its own, a private Redis, and at the end a report that must add up.
+//! `feedplane demo`: `feedplane up` in a network namespace of its own, with a made-up exchange (or a capture)
+//! on two bad lines, and at the end a report that must add up: from what was sent to what is in the archive.
 //!
-//! Nothing is left behind: the namespace, Redis, the data plane and the folder end with this process, also on
-//! Ctrl-C and on SIGKILL.
+//! Nothing is left behind: the namespace, the services, their databases and the folder end with this
+//! process, also on Ctrl-C. (After SIGKILL the folder stays.)
 
 #![allow(clippy::print_stdout, reason = "printing is what a demo does")]
 
 mod account;
+mod archive;
+mod book_view;
 mod look;
 mod table;
 mod world;
@@ -37,7 +39,7 @@ const IMPAIR_A: &str = "a:loss=0.01,duplicate=0.001,reorder=0.01/3,corrupt=0.000
 const IMPAIR_B: &str = "b:loss=0.02,burst=0.0002/20,skew=150us,jitter=50us,corrupt=0.0005";
 
 /// Plays an exchange on two impaired lines, takes them off the wire by XDP, publishes to a private Redis,
-/// shows it all live and proves at the end that it adds up.
+/// calculates features, archives everything, shows it live and proves at the end that it adds up.
 ///
 /// As root it works in a network namespace with veth pairs of its own. Without the rights it runs on kernel
 /// sockets over loopback, and says so.
@@ -72,6 +74,8 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> Result<()> {
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+        // A second one ends it at once.
+        signal_hook::flag::register_conditional_shutdown(signal, 1, Arc::clone(&stop)).context("signals")?;
         signal_hook::flag::register(signal, Arc::clone(&stop)).context("signals")?;
     }
     let world = World::new()?;
@@ -131,19 +135,33 @@ fn show<S: Source + Send>(
     println!("feedplane demo");
     println!("  network     {}", world.describe());
     println!("  lines       A: {}\n              B: {}", told(&impairments[0]), told(&impairments[1]));
-    world.start_dataplane()?;
+    println!("  archive     {}", world.describe_archive());
+    world.start(stop)?;
+    if stop.load(Ordering::Relaxed) {
+        println!("\nstopped before it began, as asked");
+        return Ok(());
+    }
     println!("  data plane  {}", world.describe_dataplane()?);
     println!();
     let report = play_and_watch(args, &mut world, session, pace, impairments, stop)?;
     let status = world.stop_dataplane()?;
+    world.catch_up()?;
     let stream = look::read_stream(&world)?;
-    let adds_up = account::print(&report, &stream, &status)?;
+    let mut adds_up = account::print(&report, &stream, &status)?;
+    match world.archive()? {
+        Ok(url) => adds_up &= archive::print(url, &mut look::connect(&world)?, &stream, &channels)?,
+        Err(why) => println!("\nNo archive: {why}"),
+    }
     look::latency(&status);
     look::stream(&world, &stream, &channels)?;
+    book_view::print(&mut look::connect(&world)?, &stream)?;
     if stop.load(Ordering::Relaxed) {
         println!("\nstopped early, as asked; everything above is of what was sent until then");
     }
-    println!("\nnothing is left behind: the namespace, Redis and the data plane are gone with this process");
+    world.stop();
+    println!(
+        "\nnothing is left behind: the namespace, the services and their data are gone with this process"
+    );
     ensure!(adds_up, "the report does not add up");
     Ok(())
 }
@@ -178,7 +196,9 @@ fn play_and_watch<S: Source + Send>(
         while !player.is_finished() {
             if Instant::now() >= due {
                 due += TURN;
-                if let Err(error) = world.status().and_then(|status| table.show(&status)) {
+                let shown =
+                    world.status().and_then(|status| table.show(&status, &world.describe_services()?));
+                if let Err(error) = shown {
                     // The venue must end for this process to end.
                     stop.store(true, Ordering::Relaxed);
                     let _ = player.join();

@@ -26,12 +26,12 @@ impl Table {
         Table { terminal: std::io::stdout().is_terminal(), turn: 0, lines: 0, before: None }
     }
 
-    pub(super) fn show(&mut self, status: &Value) -> Result<()> {
+    pub(super) fn show(&mut self, status: &Value, services: &str) -> Result<()> {
         self.turn += 1;
         if !self.terminal && self.turn % EVERY_WITHOUT_TERMINAL != 1 {
             return Ok(());
         }
-        let text = self.text(status);
+        let text = format!("{}{:>12}{services}\n", self.text(status), "");
         let mut out = std::io::stdout().lock();
         if self.terminal && self.lines > 0 {
             // Up over the table before, and clear to the end of the screen.

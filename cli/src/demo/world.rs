@@ -1,14 +1,15 @@
-//! The demo's world: a network of its own where the rights are there, loopback where they are not; Redis;
-//! the data plane's process.
+//! The demo's world: a network of its own where the rights are there, loopback where they are not; and in it
+//! everything that `feedplane up` runs.
 
+use crate::up::{self, State, Supervisor};
 use anyhow::{Context, Result, bail};
+use bus::config::{ArchiverUp, BackendChoice, DataplaneUp, UpDocument};
 use lab::network::Network;
-use lab::redis_server::RedisServer;
 use serde_json::Value;
 use std::net::{Ipv4Addr, SocketAddrV4};
-use std::os::unix::process::CommandExt;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
@@ -18,14 +19,39 @@ pub(super) const VENUE_ENDS: [&str; 2] = ["venue-a", "venue-b"];
 const NIC_ENDS: [&str; 2] = ["nic-a", "nic-b"];
 /// Entries that the stream keeps: all, because the account at the end is made from the stream.
 const ENTRIES_KEPT: u64 = 100_000_000;
-/// More than a data plane needs to start or end on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// What is not found out here. The bars are short, so that windows are full within the session; Redis keeps
+/// nothing on disk, so that the latencies shown are those of a bus.
+const SHORT: &[u8] = b"
+health_port: 0
+redis_durable: false
+features:
+  sets:
+    - name: demo
+      bars: {time_ms: 100}
+      publish: {every_ms: 500, on_change: [{value: mid, by: 0.01}]}
+      features:
+        - mid
+        - spread
+        - microprice
+        - imbalance: {levels: 1}
+        - imbalance: {levels: 5}
+        - ofi: {bars: 10}
+        - trade_imbalance: {bars: 10}
+        - vwap_session: {}
+        - ema: {bars: 10}
+        - realised_volatility: {bars: 10}
+";
+/// More than all services need to start on a busy machine, and a new database to be made.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// More than consumers need to read and store what the longest session has left for them.
+const CATCH_UP_WITHIN: Duration = Duration::from_secs(60);
 
+/// Fields are dropped in their order: the services before the folder in which their data is.
 pub(super) struct World {
+    supervisor: Option<Supervisor>,
     network: Option<Network>,
-    redis: RedisServer,
+    no_archive: Option<String>,
     folder: TempDir,
-    dataplane: Option<Child>,
 }
 
 impl World {
@@ -37,9 +63,10 @@ impl World {
                 network.veth_pair(venue, nic, 1)?;
             }
         }
-        let redis = RedisServer::start().context("a private redis-server")?;
         let folder = tempfile::Builder::new().prefix("feedplane-demo-").tempdir()?;
-        Ok(World { network, redis, folder, dataplane: None })
+        // PostgreSQL, which is never root, must be able to go through.
+        std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o711))?;
+        Ok(World { supervisor: None, network, no_archive: lab::postgres::unavailable(), folder })
     }
 
     /// Whether it has a network of its own.
@@ -49,10 +76,6 @@ impl World {
 
     pub(super) fn network(&self) -> Option<Network> {
         self.network.clone()
-    }
-
-    pub(super) fn redis_url(&self) -> String {
-        self.redis.url()
     }
 
     pub(super) fn path(&self, name: &str) -> PathBuf {
@@ -78,44 +101,66 @@ impl World {
         }
     }
 
-    /// Starts the data plane and waits until it runs its feeds.
-    pub(super) fn start_dataplane(&mut self) -> Result<()> {
-        let [a, b] = if self.is_private() { NIC_ENDS } else { ["lo"; 2] };
-        let backend = if self.is_private() { "auto" } else { "socket" };
-        // The worker gets the last core of those this process may use; with only two, what remains is for
-        // everything else.
-        let core = core_affinity::get_core_ids().and_then(|cores| cores.last().map(|core| core.id));
-        let core = core.map_or(String::new(), |core| format!("core: {core}, "));
-        let document = format!(
-            "feeds: feeds.yaml\n\
-             workers:\n  - {{name: demo, {core}interface_a: {a}, interface_b: {b}}}\n\
-             receive: {{backend: {backend}}}\n\
-             publisher: {{redis: '{}', entries_max: {ENTRIES_KEPT}}}\n\
-             status: {{file: status.json, interval_ms: 100}}\n",
-            self.redis.url()
-        );
-        std::fs::write(self.path("dataplane.yaml"), document)?;
-        let program = std::env::current_exe()?.with_file_name("feedplane-dataplane");
-        let log = std::fs::File::create(self.path("dataplane.log"))?;
-        let mut command = Command::new(&program);
-        command.arg("--config").arg(self.path("dataplane.yaml"));
-        // Ctrl-C is for the demo, which ends the data plane when the venue has stopped.
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).process_group(0);
-        let spawned = match &self.network {
-            Some(network) => network.command(&mut command).spawn(),
-            None => command.spawn(),
-        };
-        let what = || format!("cannot start {}; build it with `make build`", program.display());
-        self.dataplane = Some(spawned.with_context(what)?);
-        let started = Instant::now();
-        while self.status().is_err() {
-            self.check_alive()?;
-            if started.elapsed() > PATIENCE {
-                bail!("the data plane does not come up:\n{}", self.log());
+    /// Starts everything and waits until it is ready, unless it is to end meanwhile.
+    pub(super) fn start(&mut self, stop: &AtomicBool) -> Result<()> {
+        let document = self.document()?;
+        self.supervisor = Some(up::start_in(self.network.as_ref(), &document, self.folder.path())?);
+        let end = Instant::now() + PATIENCE;
+        while !stop.load(Ordering::Relaxed) {
+            let states = self.supervisor()?.states();
+            let Some((name, state)) = states.iter().find(|(_, state)| !state.is_ready()) else { break };
+            if let Some(why) = &state.why {
+                bail!("{name}: {why}");
+            }
+            if Instant::now() > end {
+                bail!("{name} does not come up: {:?}", state.ready);
             }
             std::thread::sleep(Duration::from_millis(20));
         }
         Ok(())
+    }
+
+    fn document(&self) -> Result<UpDocument> {
+        let [a, b] = if self.is_private() { NIC_ENDS } else { ["lo"; 2] };
+        let backend = if self.is_private() { BackendChoice::Auto } else { BackendChoice::Socket };
+        let mut document = UpDocument::parse(SHORT)?;
+        document.dataplane = Some(DataplaneUp {
+            feeds: Some("feeds.yaml".into()),
+            interface_a: Some(a.into()),
+            interface_b: Some(b.into()),
+            // The worker gets the last core of those this process may use; with only two, what remains is
+            // for everything else.
+            core: core_affinity::get_core_ids().and_then(|cores| cores.last().map(|core| core.id)),
+            backend: Some(backend),
+            entries_max: Some(ENTRIES_KEPT),
+            ..DataplaneUp::default()
+        });
+        document.archiver = self.no_archive.is_none().then(ArchiverUp::default);
+        Ok(document)
+    }
+
+    fn supervisor(&self) -> Result<&Supervisor> {
+        self.supervisor.as_ref().context("nothing runs")
+    }
+
+    pub(super) fn redis_url(&self) -> Result<&str> {
+        Ok(self.supervisor()?.redis())
+    }
+
+    /// The archive's address, or why there is none.
+    pub(super) fn archive(&self) -> Result<Result<&str, &str>> {
+        Ok(match &self.no_archive {
+            Some(why) => Err(why),
+            None => Ok(self.supervisor()?.database()),
+        })
+    }
+
+    pub(super) fn describe_archive(&self) -> String {
+        match (&self.no_archive, lab::postgres::timescaledb_unavailable()) {
+            (Some(why), _) => format!("none: {why}"),
+            (None, None) => "PostgreSQL with TimescaleDB, a private one".into(),
+            (None, Some(why)) => format!("PostgreSQL, a private one; without TimescaleDB: {why}"),
+        }
     }
 
     /// Mode and core in force, as the data plane read them back.
@@ -139,44 +184,51 @@ impl World {
     }
 
     pub(super) fn status(&self) -> Result<Value> {
-        let text =
-            std::fs::read_to_string(self.path("status.json")).context("the data plane has no status yet")?;
+        let path = self.supervisor()?.folder().join("status.json");
+        let text = std::fs::read_to_string(path).context("the data plane has no status yet")?;
         Ok(serde_json::from_str(&text)?)
     }
 
-    fn check_alive(&mut self) -> Result<()> {
-        if let Some(dataplane) = &mut self.dataplane
-            && let Some(ended) = dataplane.try_wait()?
-        {
-            self.dataplane = None;
-            bail!("the data plane ended ({ended}):\n{}", self.log());
-        }
-        Ok(())
-    }
-
-    fn log(&self) -> String {
-        std::fs::read_to_string(self.path("dataplane.log")).unwrap_or_default()
+    /// One line on the services behind the stream.
+    pub(super) fn describe_services(&self) -> Result<String> {
+        let told = |(name, state): &(&str, State)| {
+            let rates = up::rates(name, state);
+            (!rates.is_empty()).then(|| format!("{name} {rates}"))
+        };
+        Ok(self.supervisor()?.states().iter().filter_map(told).collect::<Vec<_>>().join("; "))
     }
 
     /// Ends the data plane: it publishes what it has taken. Returns its last status.
     pub(super) fn stop_dataplane(&mut self) -> Result<Value> {
-        self.check_alive()?;
-        let Some(mut dataplane) = self.dataplane.take() else { bail!("the data plane does not run") };
-        let pid = rustix::process::Pid::from_child(&dataplane);
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM)?;
-        let ended = dataplane.wait()?;
-        if !ended.success() {
-            bail!("the data plane ended with {ended}:\n{}", self.log());
+        let supervisor = self.supervisor.as_mut().context("nothing runs")?;
+        supervisor.stop_one("dataplane");
+        let state = supervisor.state("dataplane").context("there is no data plane")?;
+        if state.restarts > 0 || state.why.is_some() {
+            bail!("the data plane ended: {}", state.why.unwrap_or_default());
         }
         self.status()
     }
-}
 
-impl Drop for World {
-    fn drop(&mut self) {
-        if let Some(mut dataplane) = self.dataplane.take() {
-            let _ = dataplane.kill();
-            let _ = dataplane.wait();
+    /// Waits until features and archive have everything that is in the stream.
+    pub(super) fn catch_up(&self) -> Result<()> {
+        let supervisor = self.supervisor()?;
+        for name in ["features", "archiver"] {
+            if supervisor.state(name).is_some()
+                && !supervisor.wait_until_it_has_all(name, CATCH_UP_WITHIN, &mut |_| {})
+            {
+                bail!(
+                    "{name} does not catch up: {:?}",
+                    supervisor.state(name).map(|state| (state.ready, state.why))
+                );
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends the rest.
+    pub(super) fn stop(&mut self) {
+        if let Some(mut supervisor) = self.supervisor.take() {
+            supervisor.stop(|_| {});
         }
     }
 }

@@ -26,8 +26,8 @@ pub(super) fn redis_url(folder: &Path) -> String {
     format!("unix://{}", redis_socket(folder).display())
 }
 
-/// A Redis that has on disk what it has acknowledged.
-pub(super) fn redis(folder: &Path, journal: Journal) -> Result<Program> {
+/// A Redis that, when it is `durable`, has on disk what it has acknowledged, and else keeps nothing there.
+pub(super) fn redis(folder: &Path, durable: bool, journal: Journal) -> Result<Program> {
     let socket = redis_socket(folder);
     let bytes = socket.as_os_str().len();
     ensure!(
@@ -37,9 +37,12 @@ pub(super) fn redis(folder: &Path, journal: Journal) -> Result<Program> {
     );
     let data = folder.join("redis");
     std::fs::create_dir_all(&data).with_context(|| format!("cannot make {}", data.display()))?;
+    let fixed = ["--port", "0", "--save", "", "--daemonize", "no", "--logfile", "", "--appendonly"];
+    let mut arguments: Vec<std::ffi::OsString> = fixed.map(Into::into).into();
     // `always`: with `everysec`, a slow disk makes it answer before it has written anything.
-    let fixed = "--port 0 --save  --daemonize no --logfile  --appendonly yes --appendfsync always";
-    let mut arguments: Vec<std::ffi::OsString> = fixed.split(' ').map(Into::into).collect();
+    arguments.extend(
+        if durable { &["yes", "--appendfsync", "always"][..] } else { &["no"] }.iter().map(Into::into),
+    );
     arguments.extend(["--dir".into(), data.into(), "--unixsocket".into(), socket.clone().into()]);
     Ok(Program::new("redis-server".into(), arguments, Probe::Redis(socket), journal))
 }

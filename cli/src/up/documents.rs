@@ -61,6 +61,7 @@ pub(super) struct Plan {
     /// The run folder, absolute.
     pub(super) folder: PathBuf,
     pub(super) private_redis: bool,
+    pub(super) redis_durable: bool,
     pub(super) private_postgres: bool,
     pub(super) services: Vec<Planned>,
     pub(super) redis: String,
@@ -88,7 +89,9 @@ impl Plan {
         let private_redis = up.redis.is_none();
         let private_postgres = up.database.is_none() && up.archiver.is_some();
         let services = Vec::new();
-        let mut plan = Plan { folder, private_redis, private_postgres, services, redis, database };
+        let redis_durable = up.redis_durable;
+        let mut plan =
+            Plan { folder, private_redis, redis_durable, private_postgres, services, redis, database };
         let ports = ports(up.health_port)?;
         for (kind, port) in Kind::ALL.into_iter().zip(ports) {
             let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, port)).to_string();
@@ -146,7 +149,7 @@ impl Plan {
             "workers": [worker],
             "receive": {"backend": section.backend.unwrap_or(BackendChoice::Auto)},
             "publisher": publisher,
-            "status": {"file": self.folder.join("status.json"), "interval_ms": 500},
+            "status": {"file": self.folder.join("status.json"), "interval_ms": 250},
             "health": {"listen": listen},
         })
     }

@@ -24,11 +24,14 @@ use anyhow::{Context, Result, ensure};
 use bus::config::UpDocument;
 use documents::Plan;
 use journal::Follow;
+use lab::network::Network;
+pub(crate) use service::State;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 pub(crate) use supervisor::Supervisor;
 use view::View;
+pub(crate) use view::rates;
 use vitals::Stop;
 
 const TURN: Duration = Duration::from_millis(100);
@@ -61,7 +64,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
     let stop = Stop::on_signals().context("signals")?;
     let follow = args.follow.then(|| Follow::start(std::io::stdout())).transpose()?;
-    let mut supervisor = start(plan, follow)?;
+    let mut supervisor = Supervisor::start(plan, follow)?;
     let mut view = View::new(args.follow);
     while !stop.is_asked() {
         view.show(&supervisor.states())?;
@@ -93,6 +96,18 @@ fn say_documents(plan: &Plan) -> Result<usize> {
     Ok(bad)
 }
 
-fn start(plan: Plan, follow: Option<Follow>) -> Result<Supervisor> {
-    Supervisor::start(plan, follow)
+/// Starts everything of a document in a network namespace, or in this process's own.
+///
+/// # Errors
+/// The first document that cannot be used, and why.
+pub(crate) fn start_in(network: Option<&Network>, up: &UpDocument, directory: &Path) -> Result<Supervisor> {
+    let plan = Plan::new(up, directory)?;
+    for (_, _, checked) in plan.write_and_check()? {
+        checked?;
+    }
+    match network {
+        // Threads and their children are where the thread is that starts them.
+        Some(network) => network.run(|| Supervisor::start(plan, None)),
+        None => Supervisor::start(plan, None),
+    }
 }

@@ -8,7 +8,7 @@ use super::program::{Probe, Program};
 use super::service::{Phase, Service, State};
 use anyhow::{Context, Result};
 use std::fs::{File, TryLockError};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// The data plane publishes what it has taken within 5 s.
@@ -40,7 +40,7 @@ impl Supervisor {
         let journal = |name: &str| Journal::new(&logs, name, follow.clone());
         let mut databases = Vec::new();
         if plan.private_redis {
-            let redis = databases::redis(&plan.folder, journal("redis"))?;
+            let redis = databases::redis(&plan.folder, plan.redis_durable, journal("redis"))?;
             databases.push(Service::start("redis", redis, &[], DATABASE_WITHIN)?);
         }
         if plan.private_postgres {
@@ -76,6 +76,11 @@ impl Supervisor {
         self.services.iter().find(|service| service.name == name).map(Service::state)
     }
 
+    /// The run folder.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.plan.folder
+    }
+
     /// The address of Redis.
     pub(crate) fn redis(&self) -> &str {
         &self.plan.redis
@@ -86,40 +91,54 @@ impl Supervisor {
         &self.plan.database
     }
 
-    /// Ends everything: each service once it has taken what those before it brought. `told` is called
+    /// Ends everything, each service once it has taken what those before it brought. `told` is called
     /// meanwhile.
     pub(crate) fn stop(&mut self, mut told: impl FnMut(&Supervisor)) {
-        for at in 0..self.services.len() {
-            self.wait_until_it_has_all(at, &mut told);
-            told(self);
-            if let Some(service) = self.services.get_mut(at) {
-                service.stop();
+        // Nothing ends a stream that others write.
+        let ends = self.state("dataplane").is_some();
+        for name in self.services.iter().map(|service| service.name).collect::<Vec<_>>() {
+            if ends && matches!(name, "features" | "archiver") {
+                self.wait_until_it_has_all(name, DRAIN_WITHIN, &mut told);
             }
+            told(self);
+            self.stop_one(name);
             told(self);
         }
     }
 
-    /// A consumer that runs and says how far behind it is may catch up first. It must be seen twice without
-    /// a lag: the first look may be older than the last entry.
-    fn wait_until_it_has_all(&self, at: usize, told: &mut impl FnMut(&Supervisor)) {
-        let end = Instant::now() + DRAIN_WITHIN;
-        let mut caught_up_at = None;
+    /// Ends one service.
+    pub(crate) fn stop_one(&mut self, name: &str) {
+        if let Some(service) = self.services.iter_mut().find(|service| service.name == name) {
+            service.stop();
+        }
+    }
+
+    /// Waits, `within` at most, until a running service has taken what there is: until two looks find it
+    /// with nothing to do, because the first may be older than the last entry. Whether it has.
+    pub(crate) fn wait_until_it_has_all(
+        &self,
+        name: &str,
+        within: Duration,
+        told: &mut impl FnMut(&Supervisor),
+    ) -> bool {
+        let end = Instant::now() + within;
+        let begun = Instant::now();
+        let mut idle_at = None;
         while Instant::now() < end {
-            let state = self.services[at].state();
-            let (Phase::Running, Some(lag), Some((seen, _))) =
-                (state.phase, super::view::lag(self.services[at].name, &state), &state.now)
-            else {
-                return;
+            let Some(state) = self.state(name).filter(|state| state.phase != Phase::Stopped) else {
+                return false;
             };
-            match (lag > 0.0, caught_up_at) {
-                (true, _) => caught_up_at = None,
-                (false, None) => caught_up_at = Some(*seen),
-                (false, Some(first)) if *seen > first => return,
+            let seen = state.now.as_ref().map(|(seen, _)| *seen).filter(|seen| *seen > begun);
+            match (super::view::is_busy(name, &state), seen, idle_at) {
+                (Some(false), Some(seen), Some(first)) if seen > first => return true,
+                (Some(false), Some(seen), None) => idle_at = Some(seen),
+                (Some(true), ..) => idle_at = None,
                 _ => {}
             }
             told(self);
             std::thread::sleep(TURN);
         }
+        false
     }
 }
 

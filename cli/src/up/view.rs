@@ -11,7 +11,7 @@ const REDRAW_EVERY: Duration = Duration::from_millis(500);
 /// Between two lines of an unchanged service elsewhere: a sign of life with its rates.
 const REPEAT_EVERY: Duration = Duration::from_secs(30);
 
-/// What a service's counter is called in the view.
+/// What of a service's metrics is in the view.
 struct Shown {
     rate: &'static str,
     unit: &'static str,
@@ -30,8 +30,8 @@ fn shown(service: &str) -> Option<Shown> {
         "features" => Shown {
             rate: "feedplane_features_ticks_total",
             unit: "ticks/s",
-            lag: "feedplane_features_lag_entries",
-            lag_unit: "entries behind",
+            lag: "feedplane_features_lag_ms",
+            lag_unit: "ms behind",
         },
         "archiver" => Shown {
             rate: "feedplane_archiver_rows_total",
@@ -43,9 +43,14 @@ fn shown(service: &str) -> Option<Shown> {
     })
 }
 
-/// How far a service is behind, in its own unit; nothing when it does not say.
-pub(super) fn lag(service: &str, state: &State) -> Option<f64> {
-    state.now.as_ref()?.1.sum(shown(service)?.lag)
+/// Whether a service still has something to do; nothing when it does not say.
+pub(super) fn is_busy(service: &str, state: &State) -> Option<bool> {
+    let shown = shown(service)?;
+    Some(lag(&shown, state)? > 0.0 || state.rate(shown.rate)? > 0.0)
+}
+
+fn lag(shown: &Shown, state: &State) -> Option<f64> {
+    state.now.as_ref()?.1.sum(shown.lag)
 }
 
 /// The view.
@@ -134,13 +139,14 @@ fn ready(state: &State) -> String {
     }
 }
 
-fn rates(name: &str, state: &State) -> String {
+/// How fast and how far behind, in a few words.
+pub(crate) fn rates(name: &str, state: &State) -> String {
     let Some(shown) = shown(name) else { return String::new() };
     let mut told = Vec::new();
     if let Some(rate) = state.rate(shown.rate) {
         told.push(format!("{rate:.0} {}", shown.unit));
     }
-    if let Some(lag) = lag(name, state).filter(|lag| *lag > 0.0) {
+    if let Some(lag) = lag(&shown, state).filter(|lag| *lag >= 1.0) {
         told.push(format!("{lag:.0} {}", shown.lag_unit));
     }
     told.join(", ")

@@ -3,6 +3,7 @@
 
 use bus::{Content, Entry};
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, UdpSocket};
 use std::os::unix::process::ExitStatusExt;
@@ -241,4 +242,68 @@ fn signal(pid: u32, signal: rustix::process::Signal) {
 
 pub(crate) fn lives(pid: u32) -> bool {
     std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
+}
+
+/// Rows of the archive's ticks and features, and its gaps.
+pub(crate) struct Archive {
+    /// Of each stream in order: sequence, ts_recv, order id, price, size.
+    pub(crate) ticks: Vec<(i64, i64, i64, i64, i64)>,
+    /// Row numbers, beside `ticks`.
+    pub(crate) rows: Vec<i64>,
+    /// First, last, reason.
+    pub(crate) gaps: Vec<(Option<i64>, Option<i64>, String)>,
+    /// Numbers of the records, in order.
+    pub(crate) features: Vec<i64>,
+}
+
+impl Folder {
+    fn in_archive<T>(
+        &self,
+        work: impl AsyncFnOnce(&mut sqlx::PgConnection) -> sqlx::Result<T>,
+    ) -> sqlx::Result<T> {
+        use sqlx::Connection;
+        let host = self.path("run/postgres");
+        let url = format!("postgres:///postgres?host={}&user=feedplane", host.display());
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async { work(&mut sqlx::PgConnection::connect(&url).await?).await })
+    }
+
+    /// How many ticks and feature records are archived; none when it cannot be asked.
+    pub(crate) fn archived(&self) -> Option<(i64, i64)> {
+        let counts =
+            "SELECT (SELECT count(*) FROM feedplane.ticks), (SELECT count(*) FROM feedplane.features)";
+        self.in_archive(async |connection| sqlx::query_as(counts).fetch_one(connection).await).ok()
+    }
+
+    pub(crate) fn archive(&self) -> Archive {
+        let read = async |connection: &mut sqlx::PgConnection| {
+            let ticks =
+                "SELECT sequence, ts_recv, order_id, price, size FROM feedplane.ticks ORDER BY stream, row";
+            let gaps = "SELECT first, last, reason FROM feedplane.gaps ORDER BY stream, before_row, first";
+            Ok(Archive {
+                ticks: sqlx::query_as(ticks).fetch_all(&mut *connection).await?,
+                rows: sqlx::query_scalar("SELECT row FROM feedplane.ticks ORDER BY stream, row")
+                    .fetch_all(&mut *connection)
+                    .await?,
+                gaps: sqlx::query_as(gaps).fetch_all(&mut *connection).await?,
+                features: sqlx::query_scalar("SELECT number FROM feedplane.features ORDER BY stream, row")
+                    .fetch_all(&mut *connection)
+                    .await?,
+            })
+        };
+        self.in_archive(read).unwrap()
+    }
+
+    /// The stream of features, in order: number and time of each record.
+    pub(crate) fn features(&self) -> Vec<(u64, u64)> {
+        let mut connection = self.redis().unwrap();
+        let reply: Vec<(String, BTreeMap<String, Vec<u8>>)> = redis::cmd("XRANGE")
+            .arg(bus::names::CALCULATED_FEATURES)
+            .arg("-")
+            .arg("+")
+            .query(&mut connection)
+            .unwrap();
+        let number = |text: &[u8]| std::str::from_utf8(text).unwrap().parse().unwrap();
+        reply.iter().map(|(_, fields)| (number(&fields["n"]), number(&fields["t"]))).collect()
+    }
 }
