@@ -55,13 +55,14 @@ fn table(bars: Bars, market: &Market) -> String {
         Bars::Volume(n) => format!("volume {n}\n"),
     };
     let names: Vec<String> = engine.schemas()[0].features.iter().map(|value| value.name.clone()).collect();
-    writeln!(text, "{}", names.join(" ")).unwrap();
+    text.push_str(&names.join(" "));
+    text.push('\n');
     for tick in &market.ticks {
         let record = feed(&mut engine, std::slice::from_ref(tick)).pop();
         let Some(record) = record else { continue };
-        write!(text, "{} {} {} {}", tick.ts_recv, tick.price, tick.size, char::from(tick.side.0)).unwrap();
+        let _ = write!(text, "{} {} {} {}", tick.ts_recv, tick.price, tick.size, char::from(tick.side.0));
         for value in record.values() {
-            write!(text, " {value:e}").unwrap();
+            let _ = write!(text, " {value:e}");
         }
         text.push('\n');
     }

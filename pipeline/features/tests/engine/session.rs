@@ -62,7 +62,7 @@ impl Record {
     }
 
     pub(crate) fn values(&self) -> Vec<f64> {
-        self.bytes.chunks(8).map(|bytes| f64::from_le_bytes(bytes.try_into().unwrap())).collect()
+        self.bytes.chunks(8).map(|bytes| f64::from_le_bytes(bytes.try_into().expect("8 bytes"))).collect()
     }
 }
 
