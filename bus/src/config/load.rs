@@ -1,6 +1,6 @@
 //! Reading a document: bounded, and with an error that says where in the file and what to do.
 
-use super::{ArchiverDocument, DataplaneDocument, FeaturesDocument, FeedsDocument, Problem, UpDocument};
+use super::{ArchiverDocument, DataplaneDocument, FeaturesDocument, FeedsDocument, Problem, RiskDocument, UpDocument};
 use serde::de::DeserializeOwned;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -161,6 +161,26 @@ impl FeedsDocument {
                 *schema = folder.join(&*schema);
             }
         }
+    }
+}
+
+impl RiskDocument {
+    /// Reads and checks a document.
+    ///
+    /// # Errors
+    /// As [`FeedsDocument::load`].
+    pub fn load(path: &Path) -> Result<RiskDocument, DocumentError> {
+        RiskDocument::parse(&read(path)?)
+    }
+
+    /// Reads and checks a document from its bytes.
+    ///
+    /// # Errors
+    /// As [`FeedsDocument::load`].
+    pub fn parse(bytes: &[u8]) -> Result<RiskDocument, DocumentError> {
+        let document: RiskDocument = parse(bytes)?;
+        let problems = document.validate();
+        valid(document, problems)
     }
 }
 

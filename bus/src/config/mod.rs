@@ -7,6 +7,7 @@ mod features;
 mod feeds;
 mod health;
 mod load;
+mod risk;
 mod up;
 mod validate;
 
@@ -22,5 +23,9 @@ pub use features::{
 pub use feeds::{Feed, FeedLine, FeedLines, FeedProtocol, FeedsDocument};
 pub use health::HealthSection;
 pub use load::{DOCUMENT_BYTES_MAX, DocumentError};
+pub use risk::{
+    InstrumentLimits, InstrumentOverride, PriceText, RISK_INSTRUMENTS_MAX, RISK_RECENT_MAX, Restriction,
+    RiskDocument, SessionHours, TotalLimits, Weekday,
+};
 pub use up::{ArchiverUp, DataplaneUp, FeaturesUp, UpDocument};
 pub use validate::{FEED_NAME_BYTES_MAX, FEEDS_MAX, GAP_TIMEOUT_US_MAX, Problem, WINDOW_PACKETS_MAX};
