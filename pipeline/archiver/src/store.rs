@@ -156,14 +156,13 @@ impl Store {
         }
         let mut connection = self.options.connect().await?;
         if self.edition.is_none() {
-            sqlx::query("SELECT pg_advisory_lock($1)").bind(LOCK).execute(&mut connection).await?;
+            // On a connection of its own: a server that is not set up for the extension ends it.
             shape::create_extension(&mut connection).await?;
-            // A fresh connection: the extension's functions are there from its start.
-            let mut shaped = self.options.connect().await?;
-            let edition = shape::shape(&mut shaped, &self.retention).await?;
+            drop(connection);
+            connection = self.options.connect().await?;
+            sqlx::query("SELECT pg_advisory_lock($1)").bind(LOCK).execute(&mut connection).await?;
+            let edition = shape::shape(&mut connection, &self.retention).await?;
             sqlx::query("SELECT pg_advisory_unlock($1)").bind(LOCK).execute(&mut connection).await?;
-            connection.close().await?;
-            connection = shaped;
             tracing::info!("the archive is on {edition}");
             self.edition = Some(edition);
         }
