@@ -1,6 +1,7 @@
 //! The tables, one module each.
 
 mod arbiter;
+mod archive;
 mod decode;
 mod features;
 mod latency;
@@ -29,6 +30,7 @@ pub const ALL: &[Entry] = &[
     Entry { id: 'd', about: "ticks a second into one Redis", run: redis::table },
     Entry { id: 'e', about: "packet to readable in Redis", run: latency::table },
     Entry { id: 'g', about: "features, ticks a second on one core", run: features::table },
+    Entry { id: 'h', about: "ticks a second into the archive", run: archive::table },
 ];
 
 /// What the reader of table (e), a process of its own, saw of a session: when its packets became readable,

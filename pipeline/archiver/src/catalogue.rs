@@ -17,6 +17,9 @@ const REMEMBERED_MAX: usize = 1 << 21;
 /// Longest wait for Redis.
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 
+/// A hash's field and its value.
+type Field = (Vec<u8>, Vec<u8>);
+
 /// An instrument that is new or says something new.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Instrument {
@@ -128,7 +131,7 @@ impl Catalogue {
             loop {
                 let mut scan = redis::cmd("HSCAN");
                 scan.arg(&key).arg(cursor).arg("COUNT").arg(ROWS);
-                let (next, rows): (u64, Vec<(Vec<u8>, Vec<u8>)>) = self.ask(&scan)?;
+                let (next, rows): (u64, Vec<Field>) = self.ask(&scan)?;
                 let mut news = News::default();
                 for (field, value) in &rows {
                     self.row(publisher, &key, is_schema, field, value, &mut news);
@@ -173,7 +176,10 @@ impl Catalogue {
         let read = if is_schema {
             let id = u64::from_str_radix(&text, 16).map_err(|error| error.to_string());
             let schema = serde_json::from_slice(value).map_err(|error| error.to_string());
-            id.and_then(|id| Ok(news.schemas.push(Schema { id, schema: schema? })))
+            id.and_then(|id| {
+                news.schemas.push(Schema { id, schema: schema? });
+                Ok(())
+            })
         } else {
             let id = text.parse().map_err(|_| "the field is no instrument id".to_owned());
             let row = serde_json::from_slice(value).map_err(|error| error.to_string());
