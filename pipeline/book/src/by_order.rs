@@ -141,9 +141,9 @@ impl Books {
         level.orders -= 1;
         let (ladder, price, left) = (level.ladder, level.price, level.orders);
         if prev == NIL {
-            level.head = next
+            level.head = next;
         } else {
-            self.orders.node_mut(prev).next = next
+            self.orders.node_mut(prev).next = next;
         }
         if next == NIL {
             self.ladders.level_mut(level_at).tail = prev;
