@@ -21,8 +21,10 @@ fn service() {
         std::thread::sleep(Duration::from_millis(1));
     }
     say("asked\n");
-    while kind == "stubborn" {
-        std::thread::sleep(Duration::from_secs(1));
+    if kind == "stubborn" {
+        loop {
+            std::thread::sleep(Duration::from_secs(1));
+        }
     }
     std::process::exit(7);
 }
