@@ -1,5 +1,7 @@
 //! The archiver as a process, on a real Redis and a real PostgreSQL with TimescaleDB (or without).
 
+#![allow(clippy::unwrap_used)] // A test may.
+
 mod content;
 mod failures;
 mod rig;
