@@ -108,7 +108,7 @@ fn example() -> Books {
     for _ in 0..400 {
         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
         let mut bytes = random.to_be_bytes();
-        bytes[0] = bytes[0] % 9;
+        bytes[0] %= 9;
         books.apply(&near(&bytes));
     }
     books
@@ -162,7 +162,7 @@ fn each_kind_of_wrong_bytes_has_its_reason() {
     let whole = saved(&example());
     let body = whole.len() - 8;
     let refused = |bytes: &[u8], limits| {
-        let error = Books::restore(bytes, limits).err().expect("a refusal");
+        let error = Books::restore(bytes, limits).expect_err("a refusal");
         (error.offset, error.reason)
     };
     assert_eq!(refused(b"", LIMITS), (0, RestoreReason::Truncated));
@@ -181,6 +181,6 @@ fn each_kind_of_wrong_bytes_has_its_reason() {
     assert_eq!(refused(&shorter, LIMITS), (body - 1, RestoreReason::Truncated));
     let fewer = Limits { instruments: 1, ..LIMITS };
     assert_eq!(refused(&whole, fewer).1, RestoreReason::Full);
-    let said = Books::restore(b"something else", LIMITS).err().expect("a refusal").to_string();
+    let said = Books::restore(b"something else", LIMITS).expect_err("a refusal").to_string();
     assert_eq!(said, "saved books, byte 0: not saved books; discard them and start from the stream");
 }

@@ -71,7 +71,7 @@ fn run(seed: u64) {
         if let Some(restored) = &mut restored {
             assert_eq!(restored.apply(&tick), applied, "restored, tick {at}: {tick:?}");
         }
-        if (at + seed) % 97 == 0 {
+        if (at + seed).is_multiple_of(97) {
             restored = Some(Books::restore(&saved(&books), limits).unwrap());
         }
     }

@@ -8,10 +8,11 @@ use tick::{Action, DEPTH_NO_LEVEL, Flags, GapReason, Side, Source, Tick};
 /// How an instrument of the session is sent.
 #[derive(Clone, Copy, PartialEq, Debug)]
 enum Sent {
-    ByOrder,
-    ByNumber,
-    ByPrice,
-    ByOrderAndNumber,
+    Order,
+    Number,
+    Price,
+    /// By order and by number.
+    Both,
 }
 
 pub struct Session {
@@ -31,7 +32,7 @@ pub struct Session {
 impl Session {
     pub fn new(seed: u64) -> Session {
         let mut random = ChaCha8Rng::seed_from_u64(seed);
-        let kinds = [Sent::ByOrder, Sent::ByNumber, Sent::ByPrice, Sent::ByOrderAndNumber];
+        let kinds = [Sent::Order, Sent::Number, Sent::Price, Sent::Both];
         let sent = (0..random.random_range(1..5)).map(|_| kinds[random.random_range(0..4)]).collect();
         let sequence = random.random_range(0..3);
         let wrong_of = [0, 0, 20, 100][random.random_range(0..4)];
@@ -112,9 +113,9 @@ impl Session {
             ..Tick::EMPTY
         };
         let by_price = match self.sent[at] {
-            Sent::ByOrder => false,
-            Sent::ByNumber | Sent::ByPrice => true,
-            Sent::ByOrderAndNumber => self.one_of(2),
+            Sent::Order => false,
+            Sent::Number | Sent::Price => true,
+            Sent::Both => self.one_of(2),
         };
         if self.one_of(120) {
             return self.clear(base, by_price);
@@ -124,7 +125,7 @@ impl Session {
         }
         match (by_price, self.sent[at]) {
             (false, _) => self.order(base, plain),
-            (true, Sent::ByPrice) => self.price(base),
+            (true, Sent::Price) => self.price(base),
             (true, _) => self.number(base, plain),
         }
     }
@@ -263,7 +264,7 @@ impl Session {
             4 if tick.depth != DEPTH_NO_LEVEL => tick.depth = self.random.random_range(0..30),
             5 => {
                 tick.action = [Action::Add, Action::Modify, Action::Cancel, Action::Fill]
-                    [self.random.random_range(0..4)]
+                    [self.random.random_range(0..4)];
             }
             6 => tick.flags |= Flags::SNAPSHOT | Flags::BAD_TS_RECV,
             7 => tick.source = Source::Snapshot,
