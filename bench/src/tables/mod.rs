@@ -1,6 +1,7 @@
 //! The tables, one module each.
 
 mod arbiter;
+mod book;
 mod archive;
 mod decode;
 mod features;
@@ -29,6 +30,7 @@ pub const ALL: &[Entry] = &[
     Entry { id: 'c', about: "decoders, per message", run: decode::table },
     Entry { id: 'd', about: "ticks a second into one Redis", run: redis::table },
     Entry { id: 'e', about: "packet to readable in Redis", run: latency::table },
+    Entry { id: 'f', about: "order book, ns an update", run: book::table },
     Entry { id: 'g', about: "features, ticks a second on one core", run: features::table },
     Entry { id: 'h', about: "ticks a second into the archive", run: archive::table },
 ];
