@@ -94,15 +94,15 @@ impl Condition {
 
     fn is_good(&mut self) {
         if self.bad.take().is_some() {
-            tracing::info!("{}: good", self.what);
             self.part.is_good();
+            tracing::info!("{}: good", self.what);
         }
     }
 
     fn is_bad(&mut self, why: String) {
         if self.bad.as_ref() != Some(&why) {
-            tracing::error!("{}: {why}", self.what);
             self.part.is_bad(why.clone());
+            tracing::error!("{}: {why}", self.what);
             self.bad = Some(why);
         }
     }

@@ -118,6 +118,8 @@ fn a_user_who_may_not_write_is_told_what_is_missing_and_goes_on_when_he_may() {
     add_ticks(&mut rig.redis(), 1, 10).unwrap();
     rig.sql("CREATE SCHEMA feedplane AUTHORIZATION reader");
     rig.wait_for("SELECT count(*) FROM ticks", 10);
+    // The rows can be seen a moment before the archiver has its answer.
+    rig.wait_for_log(0, "database: good");
     let ready = rig.http(0, "/readyz");
     assert!(ready.starts_with("HTTP/1.1 200"), "{ready}");
 }
