@@ -23,8 +23,9 @@ pub use entry::{Content, Entry, EntryError, is_channel_clear, reason_name};
 pub use feature::{FeatureError, FeatureRecord, FeatureSchema, FeatureSpec, Quality};
 pub use instrument::InstrumentRow;
 pub use order::{
-    Instruction, ORDER_ID_BYTES_MAX, ORDER_NAME_BYTES_MAX, ORDER_VERSION, OrderAction, OrderError, OrderFault, OrderId,
-    OrderIdError, OrderSide, Quantity, REPORT_TEXT_BYTES_MAX, Report, ReportKind, TimeInForce,
+    Instruction, ORDER_ID_BYTES_MAX, ORDER_NAME_BYTES_MAX, ORDER_VERSION, OrderAction, OrderError,
+    OrderFault, OrderId, OrderIdError, OrderSide, Quantity, REPORT_TEXT_BYTES_MAX, Report, ReportKind,
+    TimeInForce,
 };
 pub use position::{Position, PositionError, Positions, WriteId};
 pub use reply::{

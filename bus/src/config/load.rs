@@ -1,6 +1,8 @@
 //! Reading a document: bounded, and with an error that says where in the file and what to do.
 
-use super::{ArchiverDocument, DataplaneDocument, FeaturesDocument, FeedsDocument, Problem, RiskDocument, UpDocument};
+use super::{
+    ArchiverDocument, DataplaneDocument, FeaturesDocument, FeedsDocument, Problem, RiskDocument, UpDocument,
+};
 use serde::de::DeserializeOwned;
 use std::io::Read;
 use std::path::{Path, PathBuf};

@@ -1,5 +1,7 @@
 //! Every example of the reader's guide (docs/quant.md), run on a session that went through the services.
 
+#![allow(clippy::unwrap_used, clippy::print_stdout)] // A test may.
+
 use pipeline_tests::python::{self, Printed};
 use pipeline_tests::session::{PUBLISHER_ID, Session};
 use pipeline_tests::world::World;
