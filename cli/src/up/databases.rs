@@ -70,7 +70,7 @@ impl Postgres {
 impl Runner for Postgres {
     fn start(&mut self) -> Result<u32> {
         wait_for_leftovers(&self.folder.join("data"))?;
-        self.log.to_end();
+        self.log.skip_to_end();
         match &mut self.server {
             Some(server) => server.start_again()?,
             None => {
@@ -136,7 +136,7 @@ struct Tail {
 
 impl Tail {
     /// What an earlier run has said is not said again.
-    fn to_end(&mut self) {
+    fn skip_to_end(&mut self) {
         self.read = self.path.metadata().map_or(0, |metadata| metadata.len());
     }
 
