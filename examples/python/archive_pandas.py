@@ -53,10 +53,12 @@ def main():
     print(f"{len(bars)} bars of {given.width}, {int(bars['volume'].sum())} traded")
     print(bars.tail(3).to_string())
 
-    # A record is a statement about its moment: join backwards, never to what came later.
+    # A record knows everything up to the event that it carries the time of, this event's own trades included. What was
+    # known before a trade is the last record with an earlier time.
     usable = calculated[calculated["quality"] & DOUBTFUL == 0]
     print(f"{len(calculated)} records of {given.set}, {len(usable)} without doubt")
-    joined = pandas.merge_asof(traded, usable.drop(columns=["number", "quality"]), left_index=True, right_index=True)
+    values = usable.drop(columns=["number", "quality"])
+    joined = pandas.merge_asof(traded, values, left_index=True, right_index=True, allow_exact_matches=False)
     print(f"{len(joined)} trades beside the features before them")
     print(joined.tail(3).to_string())
     print(f"{len(gaps)} gaps, {int((gaps['last'] - gaps['first'] + 1).sum())} sequence numbers")

@@ -64,7 +64,7 @@ def main():
     print(f"{len(bars)} bars, {bars['volume'].sum()} traded")
 
     usable = calculated.filter(polars.col("quality") == 0).sort("time", maintain_order=True)
-    joined = traded.join_asof(usable, on="time", strategy="backward")
+    joined = traded.join_asof(usable, on="time", strategy="backward", allow_exact_matches=False)
     print(f"{len(calculated)} records of {given.set}, {len(usable)} without doubt")
     print(f"{len(joined)} trades beside the features before them")
     print(joined.tail(3))

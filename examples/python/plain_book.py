@@ -185,6 +185,9 @@ class Books:
         if tick.action not in "AMCTFR" and (tick.publisher_id, tick.instrument_id) not in self.books:
             return None, None, False  # an instrument begins with what concerns its book
         book = self._book(tick)
+        for half in (book.by_order, book.by_price):
+            if half.why == "snapshot" and not tick.flags & SNAPSHOT:
+                half.why = None
         trade, unpriced = None, False
         if tick.action in "AMC":
             self._change(book, tick)
@@ -202,7 +205,7 @@ class Books:
         flagged = bool(tick.flags & MAYBE_BAD_BOOK)
         state = self.channels.get(tick.channel_id)
         if state is None:
-            from_start = tick.sequence <= 1
+            from_start = tick.sequence == 1
             self.channels[tick.channel_id] = state = [None if from_start else "not from start", False]
         if flagged and not state[1]:
             state[0] = "flagged"
@@ -230,15 +233,13 @@ class Books:
         return self.books[key]
 
     def _change(self, book, tick):
-        if tick.depth and tick.flags & (PUBLISHER_SPECIFIC | TOB):
+        half = book.by_price if tick.depth or tick.flags & MBP else book.by_order
+        if half is book.by_price and tick.flags & (PUBLISHER_SPECIFIC | TOB):
             return
-        half = book.by_price if tick.depth else book.by_order
         if not half.seen:
             half.seen = True
             if tick.flags & SNAPSHOT and tick.flags & BAD_TS_RECV and half.why == "not from start":
-                half.why = "snapshot"
-        elif half.why == "snapshot" and not tick.flags & SNAPSHOT:
-            half.why = None
+                half.why = "snapshot"  # DBN files made before February 2024 begin so
         side = tick.side
         if half is book.by_order:
             if tick.action == "C" and tick.order_id in half.orders:
@@ -258,7 +259,7 @@ class Books:
 
     def _fill(self, book, tick):
         waiting, book.unpriced = book.unpriced, None
-        if not waiting or waiting[0] != tick.sequence:
+        if not waiting or waiting != (tick.sequence, tick.size):
             return None, False
         order = book.by_order.orders.get(tick.order_id)
         if order is None:
@@ -273,7 +274,7 @@ class Books:
 
     def _event_end(self, book, tick):
         for half in (book.by_order, book.by_price):
-            if half.why == "snapshot" and not tick.flags & SNAPSHOT:
+            if half.why == "snapshot":
                 half.why = None
             bid, ask = half.levels("B", 1), half.levels("A", 1)
             half.crossed = bool(bid and ask and bid[0][0] >= ask[0][0])

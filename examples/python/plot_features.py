@@ -14,33 +14,39 @@ import matplotlib.pyplot as plot
 import pandas
 
 
-def column(table, prefix):
+# What spoils a line. WARMING_UP need not be asked: a value that is not there yet is NaN by itself.
+BAD_BOOK, GAP_IN_WINDOW, BAD_TIME = 1, 2, 8
+
+
+def column(table, prefix, doubts):
     """The one value whose name begins so, NaN where the record is in doubt."""
     names = [name for name in table.columns if name.startswith(prefix)]
     if not names:
         raise SystemExit(f"no value {prefix}… among {', '.join(table.columns)}")
-    return table[names[0]].where(table["quality"] == 0), names[0]
+    return table[names[0]].where(table["quality"] & doubts == 0), names[0]
 
 
 def draw(quotes, bars, gaps, title):
     figure, (price, balance) = plot.subplots(
         2, 1, figsize=(12, 7), height_ratios=(3, 1), sharex=True, layout="constrained"
     )
-    middle, _ = column(quotes, "mid")
+    book, window = BAD_BOOK | BAD_TIME, GAP_IN_WINDOW | BAD_TIME
+    middle, _ = column(quotes, "mid", book)
     price.step(quotes.index, middle, where="post", color="black", linewidth=0.8, label="mid")
-    vwap, name = column(bars, "vwap_")
+    vwap, name = column(bars, "vwap_", window)
     price.plot(bars.index, vwap, color="tab:blue", linewidth=1.2, label=name)
-    upper, name = column(bars, "bollinger_upper_")
-    lower, _ = column(bars, "bollinger_lower_")
+    upper, name = column(bars, "bollinger_upper_", window)
+    lower, _ = column(bars, "bollinger_lower_", window)
     price.fill_between(bars.index, lower, upper, color="tab:orange", alpha=0.25, linewidth=0, label=name.replace("_upper", ""))
     for name in (name for name in quotes.columns if name.startswith("imbalance_")):
-        values, _ = column(quotes, name)
+        values, _ = column(quotes, name, book)
         balance.step(quotes.index, values, where="post", linewidth=0.7, label=name)
     balance.axhline(0, color="grey", linewidth=0.5)
     balance.set_ylim(-1.05, 1.05)
     for when in pandas.to_datetime(gaps["ts_recv"], unit="ns", utc=True):
         for panel in (price, balance):
             panel.axvline(when, color="red", linewidth=0.6, alpha=0.6)
+    price.ticklabel_format(axis="y", useOffset=False)
     price.set_title(title)
     price.set_ylabel("price")
     balance.set_ylabel("imbalance")

@@ -1,6 +1,7 @@
 //! A service of the workspace as a process: started with its document, ended by a signal.
 //!
-//! The program is looked for beside the test's own: a build of the whole workspace puts it there.
+//! The program is looked for beside the test's own: `make test` and every other build of the whole workspace put
+//! it there. Who runs these tests alone (`cargo test -p`) tests the programs that were built last.
 
 use anyhow::{Context, Result, bail};
 use std::os::unix::process::CommandExt;

@@ -3,6 +3,7 @@
 use pipeline_tests::python;
 use pipeline_tests::session::Session;
 use pipeline_tests::world::World;
+use std::path::Path;
 use venue::session::Protocol;
 use venue::synthetic::{SessionEnd, SyntheticSpec};
 
@@ -26,6 +27,10 @@ fn spec(protocol: Protocol) -> SyntheticSpec {
 fn assert_recomputed(session: &Session, shards: u16) {
     let Some(python) = python::interpreter() else { return };
     let Some(world) = World::start(shards).unwrap() else { return };
+    recompute(&python, &world, session, shards);
+}
+
+fn recompute(python: &Path, world: &World, session: &Session, shards: u16) {
     world.run(session).unwrap();
 
     let ticks = session.ticks.iter().filter(|tick| tick.as_gap().is_none()).count() as i64;
@@ -42,7 +47,7 @@ fn assert_recomputed(session: &Session, shards: u16) {
     let document = world.features_document();
     let arguments = [world.postgres.url(), document.to_str().unwrap().to_owned()];
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let printed = python::run(&python, "recompute_features.py", &arguments).unwrap();
+    let printed = python::run(python, "recompute_features.py", &arguments).unwrap();
     println!("{}", printed.out);
     let records = world.number("SELECT count(*) FROM feedplane.features").unwrap();
     assert!(records > 0);
@@ -79,7 +84,17 @@ fn features_of_the_real_session_by_order_are_what_its_archive_gives() {
     };
     let session = Session::es_by_order(captures.as_ref()).unwrap();
     assert_eq!(session.ticks.len(), 68_792);
-    assert_recomputed(&session, 1);
+    let Some(python) = python::interpreter() else { return };
+    let Some(world) = World::start(1).unwrap() else { return };
+    recompute(&python, &world, &session, 1);
+
+    let picture = python::pictures().unwrap().join("features_es.png");
+    let _ = std::fs::remove_file(&picture);
+    let database = world.postgres.url();
+    let arguments = [&database, "1:17077", "--begin", "2023-12-25T23:00", "--bars", "trades", "--png"];
+    python::run(&python, "plot_features.py", &[&arguments, [picture.to_str().unwrap()].as_slice()].concat())
+        .unwrap();
+    assert!(std::fs::metadata(&picture).unwrap().len() > 30_000);
 }
 
 #[test]
