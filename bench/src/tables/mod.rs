@@ -1,8 +1,8 @@
 //! The tables, one module each.
 
 mod arbiter;
-mod book;
 mod archive;
+mod book;
 mod decode;
 mod features;
 mod latency;

@@ -1,5 +1,7 @@
 //! Features calculated again from the archive, by an independent implementation, equal those that were published.
 
+#![allow(clippy::unwrap_used)] // A test may.
+
 use pipeline_tests::python;
 use pipeline_tests::session::Session;
 use pipeline_tests::world::World;

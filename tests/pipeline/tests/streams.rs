@@ -1,5 +1,7 @@
 //! The stream that these tests write is one that a reader accepts: nothing is missing without a word.
 
+#![allow(clippy::unwrap_used)] // A test may.
+
 use lab::redis_server::RedisServer;
 use pipeline_tests::session::Session;
 use pipeline_tests::{publish, python};

@@ -109,7 +109,7 @@ fn a_user_who_may_not_write_is_told_what_is_missing_and_goes_on_when_he_may() {
     rig.sql("CREATE ROLE reader LOGIN");
     rig.user = "reader";
     rig.start(0);
-    rig.wait_for_log(0, "the user lacks rights");
+    rig.wait_for_log(0, "database: the database refuses (42501)");
     let ready = rig.http(0, "/readyz");
     assert!(
         ready.starts_with("HTTP/1.1 503") && ready.contains("42501") && ready.contains("schema"),
