@@ -1,6 +1,6 @@
 //! Features calculated again from the archive, by an independent implementation, equal those that were published.
 
-#![allow(clippy::unwrap_used)] // A test may.
+#![allow(clippy::unwrap_used, clippy::print_stdout)] // A test may.
 
 use pipeline_tests::python;
 use pipeline_tests::session::Session;
