@@ -1,5 +1,7 @@
 //! Instructions and reports: read back as written, and refused in words when they break the contract.
 
+#![allow(clippy::unwrap_used)] // A test may.
+
 use bus::{Instruction, OrderAction, OrderId, OrderSide, Report, ReportKind, TimeInForce};
 use proptest::prelude::*;
 use tick::Price;
@@ -123,7 +125,7 @@ fn every_field_of_a_new_order_but_the_price_must_be_there_once() {
         without.remove(at);
         match parse(&without) {
             Ok(read) => {
-                assert!(name == "price" && matches!(read.action, OrderAction::New { price: None, .. }))
+                assert!(name == "price" && matches!(read.action, OrderAction::New { price: None, .. }));
             }
             Err(error) => {
                 assert_eq!(error.to_string(), format!("field `{name}` is missing"));
