@@ -3,6 +3,8 @@
 //! Tests, benches and the command line may know everything; what runs in production may know what stands
 //! here. A new crate must be entered, with what it may know.
 
+#![allow(clippy::unwrap_used)] // A test may.
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 
