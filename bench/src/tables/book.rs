@@ -74,8 +74,9 @@ fn round(books: &mut impl Book, ticks: &[Tick], held: Held) -> Result<f64> {
     Ok(taken.as_nanos() as f64 / updates(ticks) as f64)
 }
 
-fn metric(name: &str, ticks: &[Tick], limits: Limits, effort: Effort) -> Vec<Metric> {
-    let (mut ours, mut plain, mut theirs) = (Books::new(limits), Plain::default(), Hftbacktest::default());
+fn metric(name: &str, ticks: &[Tick], tick_size: i64, limits: Limits, effort: Effort) -> Vec<Metric> {
+    let (mut ours, mut plain, mut theirs) =
+        (Books::new(limits), Plain::default(), Hftbacktest::new(tick_size));
     for tick in ticks {
         Book::apply(&mut ours, tick);
     }
@@ -113,11 +114,11 @@ pub(super) fn table(effort: Effort) -> Result<Table> {
     if let Some(path) = corpus::capture("databento_mbo/esh4-glbx-mdp3-20231225.mbo.dbn.zst") {
         let ticks = es_ticks(&path).with_context(|| path.display().to_string())?;
         let name = format!("a day of one future, {} real records", ticks.len());
-        metrics.extend(metric(&name, &ticks, Limits::SMALL, effort));
+        metrics.extend(metric(&name, &ticks, 250_000_000, Limits::SMALL, effort));
     }
     let messages = effort.scaled(1_000_000);
     let ticks = session::ticks(messages, 1_000);
     let name = format!("1,000 instruments, {messages} made messages in the manner of ITCH");
-    metrics.extend(metric(&name, &ticks, Limits::default(), effort));
+    metrics.extend(metric(&name, &ticks, session::STEP, Limits::default(), effort));
     Ok(Table { id: 'f', title: "order book", metrics })
 }

@@ -117,19 +117,20 @@ impl Book for Plain {
     }
 }
 
-/// One of hftbacktest's depths for each instrument. Its prices are floats over a tick size: a quarter of a
-/// future's point, or a cent.
-#[derive(Default)]
+/// One of hftbacktest's depths for each instrument. Its prices are floats over a tick size.
 pub(super) struct Hftbacktest {
+    /// 1e-9 units.
+    tick_size: i64,
     books: HashMap<u32, (HashMapMarketDepth, Option<Side>)>,
 }
 
-/// Both sessions' prices are multiples of this, 1e-9 units.
-const TICK_SIZE: i64 = 10_000_000;
-
 impl Hftbacktest {
-    fn best(depth: &HashMapMarketDepth) -> (Option<i64>, Option<i64>) {
-        let price = |tick: i64, none: i64| (tick != none).then_some(tick * TICK_SIZE);
+    pub(super) fn new(tick_size: i64) -> Hftbacktest {
+        Hftbacktest { tick_size, books: HashMap::new() }
+    }
+
+    fn best(depth: &HashMapMarketDepth, tick_size: i64) -> (Option<i64>, Option<i64>) {
+        let price = |tick: i64, none: i64| (tick != none).then(|| tick * tick_size);
         let (bid, ask) = (depth.best_bid_tick(), depth.best_ask_tick());
         (price(bid, hftbacktest::depth::INVALID_MIN), price(ask, hftbacktest::depth::INVALID_MAX))
     }
@@ -140,7 +141,8 @@ impl Book for Hftbacktest {
         if tick.instrument_id == 0 {
             return (None, None);
         }
-        let new = || (HashMapMarketDepth::new(TICK_SIZE as f64 / 1e9, 1.0), None);
+        let tick_size = self.tick_size;
+        let new = || (HashMapMarketDepth::new(tick_size as f64 / 1e9, 1.0), None);
         let (depth, cancelled) = self.books.entry(tick.instrument_id).or_insert_with(new);
         let (id, price, size) = (tick.order_id, tick.price as f64 / 1e9, f64::from(tick.size));
         // An order that it does not know is left out, as in the other books.
@@ -161,7 +163,7 @@ impl Book for Hftbacktest {
                         let buy = side == hftbacktest::types::Side::Buy;
                         *cancelled = Some(if buy { Side::Bid } else { Side::Ask });
                         if size < qty {
-                            let price = (price_tick * TICK_SIZE) as f64 / 1e9;
+                            let price = (price_tick * tick_size) as f64 / 1e9;
                             depth.modify_order(id, price, qty - size, 0).is_ok()
                         } else {
                             depth.delete_order(id, 0).is_ok()
@@ -172,7 +174,7 @@ impl Book for Hftbacktest {
             _ => true,
         };
         std::hint::black_box(known);
-        Hftbacktest::best(depth)
+        Hftbacktest::best(depth, tick_size)
     }
 
     fn clear(&mut self, _channel_id: u16) {
@@ -182,7 +184,7 @@ impl Book for Hftbacktest {
     }
 
     fn held(&self) -> Held {
-        let best = self.books.values().map(|(depth, _)| Hftbacktest::best(depth));
+        let best = self.books.values().map(|(depth, _)| Hftbacktest::best(depth, self.tick_size));
         let best = best.map(|(bid, ask)| i128::from(bid.unwrap_or(0)) + i128::from(ask.unwrap_or(0))).sum();
         Held { orders: self.books.values().map(|(depth, _)| depth.orders().len()).sum(), best }
     }

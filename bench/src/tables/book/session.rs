@@ -9,9 +9,9 @@ use rand_chacha::ChaCha8Rng;
 use tick::{Action, Flags, Side, Tick};
 
 const SEED: u64 = 20_191_230;
-pub(super) const CHANNEL: u16 = 1;
+const CHANNEL: u16 = 1;
 /// One cent.
-const STEP: i64 = 10_000_000;
+pub(super) const STEP: i64 = 10_000_000;
 
 #[derive(Clone, Copy)]
 struct Live {
