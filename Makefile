@@ -21,7 +21,7 @@ setup: ## install what is missing (Debian packages as root, .venv); changes noth
 	@scripts/setup.sh
 
 build: setup ## the release binaries
-	@cargo build --release -p feedplane-cli -p feedplane-dataplane
+	@cargo build --release -p feedplane-cli -p feedplane-dataplane -p feedplane-features -p feedplane-archiver
 
 demo: build ## an exchange, two impaired lines, XDP, Redis: two minutes, leaves nothing behind
 	@"$$CARGO_TARGET_DIR/release/feedplane" demo $(if $(CAPTURE),--capture "$(CAPTURE)") $(if $(SCHEMA),--schema "$(SCHEMA)")
