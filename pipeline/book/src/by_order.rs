@@ -124,11 +124,8 @@ impl Books {
         let node = self.orders.node_mut(at);
         level.size += u64::from(node.size);
         (node.level, node.prev, node.next) = (level_at, tail, NIL);
-        if tail == NIL {
-            level.head = at;
-        } else {
-            self.orders.node_mut(tail).next = at;
-        }
+        level.head = if tail == NIL { at } else { level.head };
+        self.orders.node_mut(tail).next = at;
     }
 
     /// Takes an order out of its queue, and the level away when it was the last one there. Says whether it
@@ -140,16 +137,10 @@ impl Books {
         level.size -= u64::from(size);
         level.orders -= 1;
         let (ladder, price, left) = (level.ladder, level.price, level.orders);
-        if prev == NIL {
-            level.head = next;
-        } else {
-            self.orders.node_mut(prev).next = next;
-        }
-        if next == NIL {
-            self.ladders.level_mut(level_at).tail = prev;
-        } else {
-            self.orders.node_mut(next).prev = prev;
-        }
+        level.head = if prev == NIL { next } else { level.head };
+        level.tail = if next == NIL { prev } else { level.tail };
+        self.orders.node_mut(prev).next = next;
+        self.orders.node_mut(next).prev = prev;
         if left != 0 {
             return self.is_best(ladder, level_at);
         }

@@ -97,12 +97,14 @@ const HEADER_FREE: i64 = -1;
 impl Ladders {
     pub(crate) fn new(instruments: usize, levels: usize) -> Ladders {
         let rungs_limit = rungs_limit(instruments, levels);
+        let mut nodes = Vec::with_capacity(levels + 1);
+        nodes.push(LevelNode { price: 0, size: 0, head: NIL, tail: NIL, orders: 0, ladder: 0 });
         Ladders {
             ladders: Vec::with_capacity(instruments * 4),
             rungs: Vec::with_capacity(rungs_limit),
             rungs_limit,
             free: [NIL; CLASSES],
-            levels: Vec::with_capacity(levels),
+            levels: nodes,
             levels_limit: levels,
             levels_free: NIL,
             levels_used: 0,
@@ -165,7 +167,7 @@ impl Ladders {
             self.levels_free = self.level(at).head;
             *self.level_mut(at) = level;
             at
-        } else if self.levels.len() < self.levels_limit {
+        } else if self.levels.len() <= self.levels_limit {
             self.levels.push(level);
             (self.levels.len() - 1) as u32
         } else {

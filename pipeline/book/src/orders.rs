@@ -8,8 +8,9 @@
 //! Invariants: an order is in the table exactly when it is not on the free list; the table is at most half
 //! full, so that probing ends.
 
-/// No order, no level.
-pub(crate) const NIL: u32 = u32::MAX;
+/// No order, no level. Something is stored at this index all the same, which may be written and says nothing: a
+/// link at the end of a queue is then mended like any other, without a jump that cannot be predicted.
+pub(crate) const NIL: u32 = 0;
 
 /// Ids that share a page of the table: 512 of eight bytes.
 const RUN_BITS: u32 = 9;
@@ -38,7 +39,7 @@ pub(crate) struct Orders {
     /// First of the free nodes.
     free: u32,
     used: usize,
-    /// 0, or hash in the upper and index + 1 in the lower half.
+    /// 0, or hash in the upper and index in the lower half.
     table: Box<[u64]>,
     /// Runs of 512 entries are `1 << page_bits`.
     page_bits: u32,
@@ -51,8 +52,10 @@ pub(crate) struct Slot(usize);
 impl Orders {
     pub(crate) fn new(limit: usize) -> Orders {
         let pages = (limit * 2).div_ceil(1 << RUN_BITS).next_power_of_two();
+        let mut nodes = Vec::with_capacity(limit + 1);
+        nodes.push(Node { id: 0, book: 0, level: NIL, next: NIL, prev: NIL, size: 0 });
         Orders {
-            nodes: Vec::with_capacity(limit),
+            nodes,
             limit,
             free: NIL,
             used: 0,
@@ -108,7 +111,7 @@ impl Orders {
                 return Err(Slot(slot));
             }
             if (entry >> 32) as u32 == hash {
-                let at = entry as u32 - 1;
+                let at = entry as u32;
                 let node = self.node(at);
                 if node.id == id && node.book == book {
                     return Ok((Slot(slot), at));
@@ -126,7 +129,7 @@ impl Orders {
             self.free = self.node(at).next;
             *self.node_mut(at) = node;
             at
-        } else if self.nodes.len() < self.limit {
+        } else if self.nodes.len() <= self.limit {
             self.nodes.push(node);
             (self.nodes.len() - 1) as u32
         } else {
@@ -134,7 +137,7 @@ impl Orders {
         };
         self.used += 1;
         let hash = Orders::hash(node.id);
-        self.table[slot.0] = u64::from(hash) << 32 | u64::from(at + 1);
+        self.table[slot.0] = u64::from(hash) << 32 | u64::from(at);
         Some(at)
     }
 
