@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 
 /// Crate and what it may depend on, by package name without `feedplane-`.
-const MAY_KNOW: [(&str, &[&str]); 11] = [
+const MAY_KNOW: [(&str, &[&str]); 12] = [
     ("tick", &[]),
     ("wire", &[]),
     ("ebpf", &[]),
@@ -20,6 +20,7 @@ const MAY_KNOW: [(&str, &[&str]); 11] = [
     ("dataplane", &["bus", "ebpf", "feed", "tick", "vitals", "wire"]),
     ("features", &["book", "bus", "tick", "vitals"]),
     ("archiver", &["bus", "tick", "vitals"]),
+    ("strategy", &["book", "bus", "tick", "vitals"]),
     ("venue", &["wire"]),
 ];
 /// Crates that may know all.
