@@ -234,7 +234,8 @@ impl Engine {
     fn cancelled(&mut self, report: &Report) -> Followed {
         let named = if self.is_known(report.of) { report.of } else { report.id };
         let Some(slot) = self.slot(named) else {
-            return if self.is_known(named) { Followed::Nothing } else { Followed::Doubt };
+            // Over already, or never known here: either way nothing of it is open.
+            return Followed::Nothing;
         };
         self.set_unknown(named, false);
         let replacement = |order: &Order| {
