@@ -231,18 +231,19 @@ impl Books {
             Err(refusal) => return Applied { refused: Some(refusal), ..Applied::default() },
         };
         let kind = kind_of(tick);
-        if kind == Kind::ByPrice && is_other_book(tick) {
-            return Applied { book: Some(BookId(book)), ..Applied::default() };
+        let mut change = Change::default();
+        if kind == Kind::ByOrder || !is_other_book(tick) {
+            change = match kind {
+                Kind::ByOrder => self.clear_orders(book),
+                Kind::ByPrice => self.clear_levels(book),
+            };
+            let entry = &mut self.entries[book as usize];
+            entry.forget_message();
+            let half = &mut entry.halves[kind as usize];
+            half.why = tick.flags.contains(Flags::SNAPSHOT).then_some(Why::Snapshot);
+            half.crossed = false;
+            self.choose_shown(book);
         }
-        let change = match kind {
-            Kind::ByOrder => self.clear_orders(book),
-            Kind::ByPrice => self.clear_levels(book),
-        };
-        self.entries[book as usize].forget_message();
-        let half = &mut self.entries[book as usize].halves[kind as usize];
-        half.why = tick.flags.contains(Flags::SNAPSHOT).then_some(Why::Snapshot);
-        half.crossed = false;
-        self.choose_shown(book);
         self.end_event(book, tick);
         self.seen_by_caller(book, shown, tick, change.into())
     }

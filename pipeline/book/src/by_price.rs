@@ -51,13 +51,14 @@ impl Books {
         let Some(place) = Books::place(len + 1, tick.depth) else {
             return Change::refused(Refusal::LevelOutOfRange);
         };
-        let full = len >= self.limits.numbered_levels;
-        if full {
+        // One, unless levels named by their price have made it longer than its numbers go.
+        let dropped = (len + 1).saturating_sub(self.limits.numbered_levels);
+        for _ in 0..dropped {
             self.ladders.remove(ladder, 0);
         }
-        let place = place - usize::from(full);
+        let place = place - dropped;
         let Some(level) = self.ladders.insert(ladder, place, tick.price) else {
-            return Change { depth: full, ..Change::refused(Refusal::LevelsFull) };
+            return Change { depth: dropped > 0, ..Change::refused(Refusal::LevelsFull) };
         };
         self.ladders.level_mut(level).size = u64::from(tick.size);
         self.numbered_change(ladder, place)

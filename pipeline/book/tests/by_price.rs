@@ -66,6 +66,14 @@ fn what_moves_below_the_last_numbered_level_is_dropped() {
 }
 
 #[test]
+fn a_level_by_number_shortens_a_side_that_levels_by_price_made_too_long() {
+    let by_price = [14, 13, 12, 11, 10].map(|price| priced(A::Add, BID, price, 1));
+    let mut books = books(&by_price);
+    assert_eq!(books.apply(&level(A::Add, BID, 1, 15, 2)).refused, None);
+    assert_eq!(levels(&books, BID), [(15, 2), (14, 1), (13, 1)]);
+}
+
+#[test]
 fn deleting_from_a_level_down_is_no_mistake_where_there_are_fewer() {
     let all = |depth| Tick { price: i64::MAX, ..level(A::Cancel, BID, depth, 0, Tick::SIZE_UNDEFINED) };
     let mut books = books(&[level(A::Add, BID, 1, 10, 1), level(A::Add, BID, 2, 9, 1)]);

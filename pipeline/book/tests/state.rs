@@ -159,6 +159,15 @@ fn a_crossed_book_is_bad_while_it_is_crossed_at_the_end_of_an_event() {
 }
 
 #[test]
+fn the_clear_of_another_book_ends_the_event_and_clears_nothing() {
+    let mut books = good();
+    books.apply(&Tick { flags: Flags::NONE, ..add(ASK, 2, 10, 5) });
+    let implied = Flags::MBP | Flags::PUBLISHER_SPECIFIC;
+    books.apply(&flagged(clear_instrument(), implied));
+    assert_eq!((state(&books), best(&books, BID)), (BookState::Bad(Why::Crossed), Some(5)));
+}
+
+#[test]
 fn an_instrument_that_changes_its_channel_is_not_known_from_the_start() {
     let mut books = good();
     books.apply(&Tick { channel_id: 9, ..add(BID, 2, 10, 5) });
