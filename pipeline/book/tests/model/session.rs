@@ -254,15 +254,18 @@ impl Session {
     }
 
     fn spoil(&mut self, tick: &mut Tick) {
-        // Levels by number and by price do not mix in one book.
+        // Levels by number and by price do not mix in one book: where the numbers have left two levels at one
+        // price, nothing says which of them a tick by price means.
         let by_order = tick.depth == 0;
         match self.random.random_range(0..12) {
             0 => tick.side = Side(self.random.random()),
             1 => tick.size = [0, 1, 1000, u32::MAX][self.random.random_range(0..4)],
             2 => tick.price = i64::MAX,
             3 => tick.order_id = self.random.random_range(0..1000),
-            4 if tick.depth != DEPTH_NO_LEVEL => tick.depth = self.random.random_range(0..30),
-            5 => {
+            4 if tick.depth != DEPTH_NO_LEVEL => {
+                tick.depth = self.random.random_range(u8::from(!by_order)..30);
+            }
+            5 if tick.action != Action::Trade => {
                 tick.action = [Action::Add, Action::Modify, Action::Cancel, Action::Fill]
                     [self.random.random_range(0..4)];
             }
