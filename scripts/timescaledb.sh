@@ -102,11 +102,11 @@ main() {
     export APT_CONFIG=$work/apt/apt.conf DEBIAN_FRONTEND=noninteractive
     apt-get -qq update
     apt-get -qq install --yes --no-install-recommends --download-only "${packages[@]}" >/dev/null
-    unpack "$work/apt/archives" "$work/root"
-    chroot "$work/root" ldconfig
-    touch "$work/root/complete"
+    unpack "$work/apt/archives" "$work/tree"
+    chroot "$work/tree" ldconfig
+    touch "$work/tree/complete"
     rm -rf "$prefix"
-    mv -T "$work/root" "$prefix"
+    mv -T "$work/tree" "$prefix"
 }
 
 main

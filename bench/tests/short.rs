@@ -73,3 +73,18 @@ fn the_table_of_latencies_has_a_figure_in_every_row() {
         every_row_has_a_figure(&run(&["e"]));
     }
 }
+
+#[test]
+fn the_tables_of_book_and_features_have_a_figure_in_every_row() {
+    let tables = run(&["f", "g"]);
+    assert_eq!(tables.len(), 2);
+    every_row_has_a_figure(&tables);
+}
+
+#[test]
+fn the_table_of_the_archive_has_a_figure_in_every_row() {
+    match lab::postgres::unavailable() {
+        Some(reason) => println!("SKIPPED: the_table_of_the_archive_has_a_figure_in_every_row: {reason}"),
+        None => every_row_has_a_figure(&run(&["h"])),
+    }
+}

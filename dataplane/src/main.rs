@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 use tracing::{error, info};
-use vitals::{LogFormat, Part, Stop, Vitals};
+use vitals::{Part, ServiceArgs, Stop, Vitals, run_service};
 
 /// How often signals and the status interval are looked at: the delay of a reload or a stop.
 const TURN: Duration = Duration::from_millis(20);
@@ -29,30 +29,15 @@ const METRICS_EVERY: Duration = Duration::from_secs(1);
 #[derive(Parser)]
 #[command(version)]
 struct Args {
-    /// The configuration, `dataplane.yaml`.
-    #[arg(long, value_name = "FILE")]
-    config: PathBuf,
-    /// Reads and checks the configuration and the feeds document, then ends.
-    #[arg(long)]
-    check: bool,
-    /// How log lines look. FEEDPLANE_LOG sets the level (`info`, `debug`, `dataplane=trace` …).
-    #[arg(long, value_enum, default_value = "text")]
-    log_format: LogFormat,
+    #[command(flatten)]
+    service: ServiceArgs,
 }
 
 fn main() -> ExitCode {
-    let args = Args::parse();
-    vitals::start_log(args.log_format);
-    match run(&args) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            error!("{error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    run_service(&Args::parse().service, run)
 }
 
-fn run(args: &Args) -> anyhow::Result<()> {
+fn run(args: &ServiceArgs) -> anyhow::Result<()> {
     let document = DataplaneDocument::load(&args.config)?;
     let directory = args.config.parent().unwrap_or(Path::new("."));
     if args.check {

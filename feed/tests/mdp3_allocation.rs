@@ -1,32 +1,11 @@
 //! A decoder allocates when it is made and never again.
 
 use feed::{Delivery, Mdp3, Protocol, Sink, Stamp};
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
+use lab::allocations::{Counting, of_this_thread};
 use std::sync::Arc;
 use tick::{Clock, Flags, Instrument, Source, Tick};
 use wire::mdp3::encode::{BookEntry, Definition, PacketWriter, TradeEntry};
 use wire::mdp3::{FIXTURE, Schema};
-
-/// The system's allocator, counting the calls of each thread.
-struct Counting;
-
-thread_local! {
-    static CALLS: Cell<u64> = const { Cell::new(0) };
-}
-
-// SAFETY: every call is passed on unchanged to the system's allocator, which keeps the contract.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        CALLS.with(|calls| calls.set(calls.get() + 1));
-        // SAFETY: the caller keeps `alloc`'s contract.
-        unsafe { System.alloc(layout) }
-    }
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: the caller keeps `dealloc`'s contract, and all memory comes from `System`.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
@@ -78,7 +57,7 @@ fn decoding_sound_and_broken_packets_never_allocates() {
 
     let mut sum = Sum(0);
     let mut malformed = 0;
-    let before = CALLS.with(Cell::get);
+    let before = of_this_thread();
     for round in 0..2_000 {
         let payload = &whole[..whole.len() - round % 1_000];
         let Ok(mut header) = decoder.header(whole) else { panic!("sound") };
@@ -97,6 +76,6 @@ fn decoding_sound_and_broken_packets_never_allocates() {
     }
     decoder.reset();
     decoder.message_counts(&mut |_, count| sum.0 += count);
-    assert_eq!(CALLS.with(Cell::get), before);
+    assert_eq!(of_this_thread(), before);
     assert!(sum.0 > 0 && malformed > 0);
 }

@@ -5,35 +5,9 @@
 mod support;
 
 use feed::{Channel, ChannelConfig, Line, PacketKind, Protocol, Sink};
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
+use lab::allocations::{Counting, of_this_thread};
 use support::{Mdp, Mold, Wire, at};
 use tick::{Instrument, Tick};
-
-struct Counting;
-
-thread_local! {
-    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
-}
-
-// SAFETY: every call is passed on to the system's allocator unchanged; the counter is a thread-local
-// without a destructor and allocates nothing.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
-        // SAFETY: the caller's promises are those that `System` asks for.
-        unsafe { System.alloc(layout) }
-    }
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: as above.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
-        // SAFETY: as above.
-        unsafe { System.realloc(pointer, layout, size) }
-    }
-}
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
@@ -61,20 +35,20 @@ fn allocations<P: Protocol + Default>(packets: &[(u64, Line, Wire)]) -> (u64, Ch
     let mut channel = Channel::new(config, P::default()).unwrap();
     let mut sink = Count::default();
     let bytes: Vec<_> = packets.iter().map(|(us, line, wire)| (us * 1_000, *line, wire.bytes())).collect();
-    let before = ALLOCATIONS.get();
+    let before = of_this_thread();
     for (now_ns, line, bytes) in &bytes {
         channel.on_time(*now_ns, &mut sink);
         channel.on_packet(*line, at(*now_ns), bytes, &mut sink);
     }
     channel.finish(&mut sink);
-    (ALLOCATIONS.get() - before, channel, sink)
+    (of_this_thread() - before, channel, sink)
 }
 
 #[test]
 fn the_counter_counts() {
-    let before = ALLOCATIONS.get();
+    let before = of_this_thread();
     drop(Box::new(std::hint::black_box(1u64)));
-    assert!(ALLOCATIONS.get() > before);
+    assert!(of_this_thread() > before);
 }
 
 #[test]

@@ -131,7 +131,7 @@ impl Books {
     }
 
     fn order(&mut self, id: u64, (security, side, price): (u64, u8, u64), quantity: u64, action: u8) {
-        let before = match action {
+        let (before, left) = match action {
             0 => {
                 assert!(quantity > 0);
                 assert_eq!(self.orders.insert(id, (security, side, price, quantity)), None);
@@ -141,13 +141,17 @@ impl Books {
                 let order = self.orders.get_mut(&id).expect("a known order");
                 assert_eq!((order.0, order.1, order.2), (security, side, price));
                 assert!(quantity > 0 && quantity < order.3);
-                std::mem::replace(&mut order.3, quantity)
+                (std::mem::replace(&mut order.3, quantity), quantity)
             }
-            2 => self.orders.remove(&id).expect("a known order").3,
+            2 => {
+                let (_, _, _, before) = self.orders.remove(&id).expect("a known order");
+                assert_eq!(quantity, before, "a deletion names what it takes off, as CME's do");
+                (before, 0)
+            }
             other => panic!("update action {other}"),
         };
         if let Some((traded, shares)) = self.traded.take_if(|(traded, _)| *traded == id) {
-            assert_eq!(before - shares, quantity, "order {traded}");
+            assert_eq!(before - shares, left, "order {traded}");
         }
     }
 

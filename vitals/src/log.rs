@@ -13,7 +13,7 @@ pub enum LogFormat {
 }
 
 /// Starts the log of the process. `FEEDPLANE_LOG` sets the level (`info`, `debug`, `archiver=trace`, …).
-pub fn start_log(format: LogFormat) {
+pub(crate) fn start_log(format: LogFormat) {
     let filter = tracing_subscriber::EnvFilter::try_from_env("FEEDPLANE_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
     let log = tracing_subscriber::fmt()

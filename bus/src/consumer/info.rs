@@ -28,18 +28,21 @@ impl WhyMissing {
 
 /// How much a stream has held. All zero when there is no such stream; the default is one never looked at.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub(super) struct StreamInfo {
+pub struct StreamInfo {
     /// The id of the last entry that it ever had.
-    pub(super) last: StreamId,
+    pub last: StreamId,
     /// Entries in it.
-    pub(super) length: u64,
+    pub length: u64,
     /// Entries that were ever added; not known by Redis before 7.0.
-    pub(super) added: Option<u64>,
+    pub added: Option<u64>,
 }
 
 impl StreamInfo {
     /// Asks Redis (`XINFO STREAM`).
-    pub(super) fn ask(link: &mut Link, stream: &str) -> Result<StreamInfo, ConsumerError> {
+    ///
+    /// # Errors
+    /// When Redis cannot be asked, or the key is no stream.
+    pub fn ask(link: &mut Link, stream: &str) -> Result<StreamInfo, ConsumerError> {
         let info: Value = match link.ask(redis::cmd("XINFO").arg("STREAM").arg(stream)) {
             Ok(info) => info,
             Err(ConsumerError::Refused(refusal)) if refusal.error.to_string().contains("no such key") => {

@@ -101,6 +101,12 @@ local all = redis.call('ZRANGE', KEYS[1], 0, -1)
 for _, member in ipairs(all) do if member < ARGV[1] then before = before + 1 end end
 return {#all, before}";
 
+/// `host-process`: a name for a member that was given none, unique among the processes of a cluster.
+pub fn process_name() -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    format!("{}-{}", host.trim(), std::process::id())
+}
+
 impl Members {
     /// A membership; nothing is connected or taken yet.
     ///

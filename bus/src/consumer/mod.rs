@@ -21,9 +21,9 @@ mod link;
 mod members;
 mod reader;
 
-pub use info::WhyMissing;
+pub use info::{StreamInfo, WhyMissing};
 pub use link::{ConsumerError, Link, Refusal};
-pub use members::{Fence, Lease, Members, MembersConfig, Tended};
+pub use members::{Fence, Lease, Members, MembersConfig, Tended, process_name};
 pub use reader::{Batch, Reader};
 
 use link::ANSWER_WITHIN;

@@ -1,21 +1,18 @@
-//! What is beside the streams in Redis: instruments, schemas of features, and how long the streams are.
+//! What is beside the streams in Redis: instruments and schemas of features.
 //!
 //! Read now and then, and only what says something new is handed on. Bounded: a hash is read in parts, and of
 //! each row only a checksum is remembered.
 
+use bus::consumer::{ConsumerError, Link};
 use bus::names::{FEATURE_SCHEMAS, instruments_key};
-use bus::{FeatureSchema, InstrumentRow, StreamId};
-use redis::{Connection, RedisResult, Value};
+use bus::{FeatureSchema, InstrumentRow};
 use std::collections::{BTreeSet, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::time::Duration;
 
 /// Rows of a hash that are read at a time.
 const ROWS: usize = 1_000;
 /// Most instruments and schemas that are remembered, 24 bytes each; beyond, all are handed on every time.
 const REMEMBERED_MAX: usize = 1 << 21;
-/// Longest wait for Redis.
-const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 
 /// A hash's field and its value.
 type Field = (Vec<u8>, Vec<u8>);
@@ -51,21 +48,9 @@ pub struct News {
     pub refused: Vec<String>,
 }
 
-/// How much a stream has held.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Length {
-    /// Entries in it.
-    pub entries: u64,
-    /// Entries that were ever added; not known before Redis 7.
-    pub added: Option<u64>,
-    /// The last entry that it ever had.
-    pub last: StreamId,
-}
-
 /// Looks after the catalogue over a connection of its own.
 pub struct Catalogue {
-    client: redis::Client,
-    connection: Option<Connection>,
+    link: Link,
     known: HashMap<(u16, u64), u64>,
 }
 
@@ -74,64 +59,26 @@ impl Catalogue {
     ///
     /// # Errors
     /// When the address cannot be understood.
-    pub fn new(url: &str) -> RedisResult<Catalogue> {
-        Ok(Catalogue { client: redis::Client::open(url)?, connection: None, known: HashMap::new() })
-    }
-
-    fn ask<T: redis::FromRedisValue>(&mut self, command: &redis::Cmd) -> RedisResult<T> {
-        let mut connection = match self.connection.take() {
-            Some(connection) => connection,
-            None => {
-                let connection = self.client.get_connection_with_timeout(ANSWER_WITHIN)?;
-                connection.set_read_timeout(Some(ANSWER_WITHIN))?;
-                connection.set_write_timeout(Some(ANSWER_WITHIN))?;
-                connection
-            }
-        };
-        let answer = command.query(&mut connection)?;
-        self.connection = Some(connection);
-        Ok(answer)
-    }
-
-    /// How long a stream is.
-    ///
-    /// # Errors
-    /// When Redis does not say.
-    pub fn length(&mut self, stream: &str) -> RedisResult<Length> {
-        let info: RedisResult<Vec<(String, Value)>> = self.ask(redis::cmd("XINFO").arg("STREAM").arg(stream));
-        let fields = match info {
-            Err(error) if error.to_string().contains("no such key") => return Ok(Length::default()),
-            info => info?,
-        };
-        let number = |name: &str| {
-            fields.iter().find_map(|(field, value)| match value {
-                Value::Int(number) if field == name => u64::try_from(*number).ok(),
-                _ => None,
-            })
-        };
-        let last = fields.iter().find_map(|(field, value)| match value {
-            Value::BulkString(id) if field == "last-generated-id" => StreamId::parse(id),
-            _ => None,
-        });
-        Ok(Length {
-            entries: number("length").unwrap_or_default(),
-            added: number("entries-added"),
-            last: last.unwrap_or_default(),
-        })
+    pub fn new(url: &str) -> Result<Catalogue, ConsumerError> {
+        Ok(Catalogue { link: Link::new(url)?, known: HashMap::new() })
     }
 
     /// What is new about the instruments of these venues and the schemas. `hand_on` is given it in parts.
     ///
     /// # Errors
     /// When Redis does not answer. What was handed on until then is not told again.
-    pub fn look(&mut self, publishers: &BTreeSet<u16>, mut hand_on: impl FnMut(News)) -> RedisResult<()> {
+    pub fn look(
+        &mut self,
+        publishers: &BTreeSet<u16>,
+        mut hand_on: impl FnMut(News),
+    ) -> Result<(), ConsumerError> {
         let hashes = publishers.iter().map(|&publisher| (publisher, instruments_key(publisher), false));
         for (publisher, key, is_schema) in hashes.chain([(0, FEATURE_SCHEMAS.to_owned(), true)]) {
             let mut cursor = 0u64;
             loop {
                 let mut scan = redis::cmd("HSCAN");
                 scan.arg(&key).arg(cursor).arg("COUNT").arg(ROWS);
-                let (next, rows): (u64, Vec<Field>) = self.ask(&scan)?;
+                let (next, rows): (u64, Vec<Field>) = self.link.ask(&scan)?;
                 let mut news = News::default();
                 for (field, value) in &rows {
                     self.row(publisher, &key, is_schema, field, value, &mut news);

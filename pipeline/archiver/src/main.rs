@@ -4,10 +4,9 @@ use anyhow::{Context, bail};
 use archiver::service::Archiver;
 use bus::config::ArchiverDocument;
 use clap::Parser;
-use std::path::PathBuf;
 use std::process::ExitCode;
-use tracing::{error, info};
-use vitals::{LogFormat, Stop, Vitals, start_log};
+use tracing::info;
+use vitals::{ServiceArgs, Stop, Vitals, run_service};
 
 /// Archives the streams of ticks and features into PostgreSQL, with TimescaleDB where it is there.
 ///
@@ -16,30 +15,15 @@ use vitals::{LogFormat, Stop, Vitals, start_log};
 #[derive(Parser)]
 #[command(version)]
 struct Args {
-    /// The configuration, `archiver.yaml`.
-    #[arg(long, value_name = "FILE")]
-    config: PathBuf,
-    /// Reads and checks the configuration, then ends.
-    #[arg(long)]
-    check: bool,
-    /// How log lines look. FEEDPLANE_LOG sets the level (`info`, `debug`, `archiver=trace` …).
-    #[arg(long, value_enum, default_value = "text")]
-    log_format: LogFormat,
+    #[command(flatten)]
+    service: ServiceArgs,
 }
 
 fn main() -> ExitCode {
-    let args = Args::parse();
-    start_log(args.log_format);
-    match run(&args) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            error!("{error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    run_service(&Args::parse().service, run)
 }
 
-fn run(args: &Args) -> anyhow::Result<()> {
+fn run(args: &ServiceArgs) -> anyhow::Result<()> {
     let document =
         ArchiverDocument::load(&args.config).with_context(|| format!("{}", args.config.display()))?;
     if args.check {

@@ -4,36 +4,10 @@
 mod support;
 
 use book::{Books, Kind, Limits};
+use lab::allocations::{Counting, of_this_thread};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use tick::{Action, Flags, GapReason, Side, Tick};
-
-struct Counting;
-
-thread_local! {
-    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
-}
-
-// SAFETY: every call is passed on to the system's allocator unchanged; the counter is a thread-local
-// without a destructor and allocates nothing.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
-        // SAFETY: the caller's promises are those that `System` asks for.
-        unsafe { System.alloc(layout) }
-    }
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: as above.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
-        // SAFETY: as above.
-        unsafe { System.realloc(pointer, layout, size) }
-    }
-}
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
@@ -41,7 +15,7 @@ static ALLOCATOR: Counting = Counting;
 /// Applies the ticks, reading as a strategy does, and gives the allocations made meanwhile.
 fn allocations(limits: Limits, ticks: &[Tick]) -> (u64, Books) {
     let mut books = Books::new(limits);
-    let before = ALLOCATIONS.get();
+    let before = of_this_thread();
     let mut seen = 0u64;
     for tick in ticks {
         if let Some(id) = books.apply(tick).book {
@@ -54,14 +28,14 @@ fn allocations(limits: Limits, ticks: &[Tick]) -> (u64, Books) {
         }
     }
     std::hint::black_box(seen);
-    (ALLOCATIONS.get() - before, books)
+    (of_this_thread() - before, books)
 }
 
 #[test]
 fn the_counter_counts() {
-    let before = ALLOCATIONS.get();
+    let before = of_this_thread();
     drop(Box::new(std::hint::black_box(1u64)));
-    assert!(ALLOCATIONS.get() > before);
+    assert!(of_this_thread() > before);
 }
 
 #[test]

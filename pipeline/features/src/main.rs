@@ -5,10 +5,9 @@ mod service;
 use bus::config::FeaturesDocument;
 use clap::Parser;
 use service::Service;
-use std::path::PathBuf;
 use std::process::ExitCode;
-use tracing::{error, info};
-use vitals::{LogFormat, Stop, Vitals, start_log};
+use tracing::info;
+use vitals::{ServiceArgs, Stop, Vitals, run_service};
 
 /// Follows `raw_market_data`, calculates the configured features of each instrument and publishes them to
 /// `calculated_features`.
@@ -17,30 +16,15 @@ use vitals::{LogFormat, Stop, Vitals, start_log};
 #[derive(Parser)]
 #[command(version)]
 struct Args {
-    /// The configuration, `features.yaml`.
-    #[arg(long, value_name = "FILE")]
-    config: PathBuf,
-    /// Reads and checks the configuration, then ends.
-    #[arg(long)]
-    check: bool,
-    /// How log lines look. FEEDPLANE_LOG sets the level (`info`, `debug`, …).
-    #[arg(long, value_enum, default_value = "text")]
-    log_format: LogFormat,
+    #[command(flatten)]
+    service: ServiceArgs,
 }
 
 fn main() -> ExitCode {
-    let args = Args::parse();
-    start_log(args.log_format);
-    match run(&args) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            error!("{error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    run_service(&Args::parse().service, run)
 }
 
-fn run(args: &Args) -> anyhow::Result<()> {
+fn run(args: &ServiceArgs) -> anyhow::Result<()> {
     let document = FeaturesDocument::load(&args.config)?;
     if args.check {
         info!("the configuration is good");

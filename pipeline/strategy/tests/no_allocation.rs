@@ -8,43 +8,17 @@ mod support;
 
 use bus::OrderSide::{Buy, SellShort};
 use bus::ReportKind;
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
+use lab::allocations::{Counting, of_this_thread};
 use support::*;
-
-struct Counting;
-
-thread_local! {
-    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
-}
-
-// SAFETY: every call is passed on to the system's allocator unchanged; the counter is a thread-local
-// without a destructor and allocates nothing.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
-        // SAFETY: the caller's promises are those that `System` asks for.
-        unsafe { System.alloc(layout) }
-    }
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: as above.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
-        // SAFETY: as above.
-        unsafe { System.realloc(pointer, layout, size) }
-    }
-}
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
 #[test]
 fn neither_a_check_nor_what_follows_it_allocates() {
-    let before = ALLOCATIONS.get();
+    let before = of_this_thread();
     drop(Box::new(std::hint::black_box(1u64)));
-    assert!(ALLOCATIONS.get() > before, "the counter counts");
+    assert!(of_this_thread() > before, "the counter counts");
     let mut engine = ready(&document(&[]));
     let rounds: Vec<_> = (0..400u64)
         .map(|round| {
@@ -58,7 +32,7 @@ fn neither_a_check_nor_what_follows_it_allocates() {
         .collect();
     let refused: Vec<_> = rounds.iter().map(|round| report(ReportKind::Rejected, round.4)).collect();
     let (mut passed, mut denied) = (0, 0);
-    let before = ALLOCATIONS.get();
+    let before = of_this_thread();
     for (round, (new, other, cancel, cancelled, _)) in rounds.iter().enumerate() {
         let now_ns = NOW + round as u64 * 50 * MS;
         quote(&mut engine, A, 99 * UNIT, 101 * UNIT, now_ns);
@@ -71,6 +45,6 @@ fn neither_a_check_nor_what_follows_it_allocates() {
         engine.report(&refused[round]);
         engine.report(cancelled);
     }
-    assert_eq!(ALLOCATIONS.get() - before, 0);
+    assert_eq!(of_this_thread() - before, 0);
     assert!(passed > 400 && denied > 40, "{passed} passed, {denied} were denied");
 }

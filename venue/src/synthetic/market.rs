@@ -92,7 +92,7 @@ pub(super) struct LevelChange {
     pub(super) state: LevelState,
     pub(super) order: Change,
     pub(super) reference: u64,
-    /// What is left of the order.
+    /// What is left of the order; of one that is gone what it had, as CME sends it.
     pub(super) order_shares: u32,
     /// The level that became the last of the visible ones because this one is gone.
     pub(super) uncovered: Option<LevelState>,
@@ -217,10 +217,6 @@ impl Market {
             (_, 0) => Change::Gone,
             _ => Change::Changed,
         };
-        let order_shares = match change {
-            Change::New | Change::Changed => order.shares,
-            Change::Gone => 0,
-        };
         let depth = 1 + symbol.orders_at[symbol.nearer(order)].iter().filter(|&&orders| orders > 0).count();
         let uncovers = level == Change::Gone && depth <= usize::from(BOOK_DEPTH);
         let entered = LevelChange {
@@ -231,7 +227,7 @@ impl Market {
             state: symbol.state(at),
             order: change,
             reference: order.reference,
-            order_shares,
+            order_shares: order.shares,
             uncovered: if uncovers { symbol.last_visible(order.side) } else { None },
         };
         let free = if self.changes[0].is_none() { 0 } else { 1 };

@@ -1,7 +1,7 @@
 //! How far the archive is behind its streams.
 
-use crate::catalogue::Length;
 use bus::StreamId;
+use bus::consumer::StreamInfo;
 
 /// How far the archive is behind one stream.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -34,12 +34,12 @@ impl LagMeter {
     }
 
     /// The lag behind a stream of this length.
-    pub(super) fn behind(&mut self, length: &Length) -> Lag {
-        if self.archived >= length.last {
-            self.end = length.added.map(|added| (added, self.entries));
+    pub(super) fn behind(&mut self, info: &StreamInfo) -> Lag {
+        if self.archived >= info.last {
+            self.end = info.added.map(|added| (added, self.entries));
             return Lag::default();
         }
-        let since_the_end = self.end.zip(length.added).and_then(|((added_then, entries_then), added)| {
+        let since_the_end = self.end.zip(info.added).and_then(|((added_then, entries_then), added)| {
             added.checked_sub(added_then)?.checked_sub(self.entries - entries_then)
         });
         if since_the_end.is_none() {
@@ -47,8 +47,8 @@ impl LagMeter {
         }
         let never_archived = self.archived == StreamId::default();
         Lag {
-            entries: since_the_end.unwrap_or(length.entries),
-            ms: if never_archived { 0 } else { length.last.ms.saturating_sub(self.archived.ms) },
+            entries: since_the_end.unwrap_or(info.length),
+            ms: if never_archived { 0 } else { info.last.ms.saturating_sub(self.archived.ms) },
         }
     }
 }
@@ -57,25 +57,25 @@ impl LagMeter {
 mod tests {
     use super::*;
 
-    fn length(last_ms: u64, entries: u64, added: u64) -> Length {
-        Length { entries, added: Some(added), last: StreamId { ms: last_ms, seq: 0 } }
+    fn info(last_ms: u64, entries: u64, added: u64) -> StreamInfo {
+        StreamInfo { length: entries, added: Some(added), last: StreamId { ms: last_ms, seq: 0 } }
     }
 
     #[test]
     fn entries_are_counted_from_the_last_time_that_the_end_was_reached() {
         let mut meter = LagMeter::new(StreamId { ms: 100, seq: 0 });
-        assert_eq!(meter.behind(&length(150, 40, 90)), Lag { entries: 40, ms: 50 }, "at most its length");
+        assert_eq!(meter.behind(&info(150, 40, 90)), Lag { entries: 40, ms: 50 }, "at most its length");
         meter.stored(StreamId { ms: 150, seq: 0 }, 7);
-        assert_eq!(meter.behind(&length(150, 40, 90)), Lag::default());
-        assert_eq!(meter.behind(&length(160, 50, 100)), Lag { entries: 10, ms: 10 });
+        assert_eq!(meter.behind(&info(150, 40, 90)), Lag::default());
+        assert_eq!(meter.behind(&info(160, 50, 100)), Lag { entries: 10, ms: 10 });
         meter.stored(StreamId { ms: 156, seq: 0 }, 6);
-        assert_eq!(meter.behind(&length(160, 50, 100)), Lag { entries: 4, ms: 4 });
+        assert_eq!(meter.behind(&info(160, 50, 100)), Lag { entries: 4, ms: 4 });
     }
 
     #[test]
     fn a_stream_that_redis_has_lost_is_measured_anew() {
         let mut meter = LagMeter::new(StreamId { ms: 100, seq: 0 });
-        meter.behind(&length(100, 40, 90));
-        assert_eq!(meter.behind(&length(170, 3, 3)), Lag { entries: 3, ms: 70 });
+        meter.behind(&info(100, 40, 90));
+        assert_eq!(meter.behind(&info(170, 3, 3)), Lag { entries: 3, ms: 70 });
     }
 }

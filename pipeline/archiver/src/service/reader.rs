@@ -5,7 +5,7 @@ use super::{Condition, Event, READ_ENTRIES, READ_ENTRIES_MIN, StartError, Work, 
 use crate::catalogue::Catalogue;
 use crate::follow::{Follower, Kind};
 use bus::config::ArchiverDocument;
-use bus::consumer::{ConsumerError, Lease, Members, MembersConfig, Reader};
+use bus::consumer::{ConsumerError, Lease, Link, Members, MembersConfig, Reader, StreamInfo, process_name};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
@@ -40,6 +40,8 @@ pub(super) struct Service {
     members: Members,
     reader: Reader,
     catalogue: Catalogue,
+    /// For questions about streams' lengths.
+    link: Link,
     kinds: BTreeMap<String, Kind>,
     owned: BTreeMap<String, Owned>,
     publishers: BTreeSet<u16>,
@@ -89,16 +91,16 @@ impl Service {
         let members = Members::new(MembersConfig {
             redis: document.redis.clone(),
             group: "archiver".into(),
-            member: document.member.clone().unwrap_or_else(this_process),
+            member: document.member.clone().unwrap_or_else(process_name),
             streams: streams(document.shards).into_iter().map(|(stream, _)| stream).collect(),
             lease: Duration::from_millis(document.lease_ms),
         })?;
-        let address = |source| ConsumerError::Address { url: document.redis.clone(), source };
         let now = Instant::now();
         Ok(Service {
             members,
             reader: Reader::new(&document.redis, entries)?,
-            catalogue: Catalogue::new(&document.redis).map_err(address)?,
+            catalogue: Catalogue::new(&document.redis)?,
+            link: Link::new(&document.redis)?,
             kinds,
             owned: BTreeMap::new(),
             publishers: BTreeSet::new(),
@@ -324,8 +326,8 @@ impl Service {
         for (stream, owned) in &mut self.owned {
             let State::Following(following) = &mut owned.state else { continue };
             // What Redis does not say now, it says the next time; reading tells when it is gone.
-            let Ok(length) = self.catalogue.length(stream) else { continue };
-            let lag = following.lag.behind(&length);
+            let Ok(info) = StreamInfo::ask(&mut self.link, stream) else { continue };
+            let lag = following.lag.behind(&info);
             metrics::gauge!("feedplane_archiver_lag_entries", "stream" => stream.clone())
                 .set(lag.entries as f64);
             metrics::gauge!("feedplane_archiver_lag_ms", "stream" => stream.clone()).set(lag.ms as f64);
@@ -366,6 +368,9 @@ impl Service {
                 self.outbox.push_back(following.hand_on(self.kinds[stream], &owned.lease));
             }
         }
+        // The rows just handed on may be the first of their instrument or schema.
+        self.catalogue_due = Instant::now();
+        self.look_at_catalogue();
         let end = Instant::now() + STOP_WITHIN;
         while !self.send() && !self.work.is_closed() && Instant::now() < end {
             std::thread::sleep(QUEUE_WAIT);
@@ -409,9 +414,4 @@ fn note_publisher(record: &bus::Record<'_>, publishers: &mut BTreeSet<u16>) {
     {
         publishers.insert(u16::from_le_bytes([low, high]));
     }
-}
-
-fn this_process() -> String {
-    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    format!("{}-{}", host.trim(), std::process::id())
 }

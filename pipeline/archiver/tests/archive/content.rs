@@ -257,5 +257,9 @@ fn instruments_and_schemas_are_kept_up_to_date() {
     rig.wait_for_log(0, "not archived: instruments:2 43: EOF");
     set(&instruments_key(2), "42", &row("MSFT").to_json());
     rig.wait_for("SELECT count(*) FROM instruments WHERE symbol = 'MSFT'", 1);
+    // One that ends looks once more, so that no row stays without its instrument or schema.
+    set(&instruments_key(2), "42", &row("GOOG").to_json());
+    rig.end(0, libc::SIGTERM);
+    assert_eq!(rig.number("SELECT count(*) FROM instruments WHERE symbol = 'GOOG'"), 1);
     assert_eq!(rig.number("SELECT count(*) FROM instruments"), 1);
 }

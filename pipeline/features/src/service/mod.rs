@@ -24,7 +24,7 @@ mod store;
 
 use anyhow::Context;
 use bus::config::FeaturesDocument;
-use bus::consumer::{Batch, ConsumerError, Lease, Members, MembersConfig, Reader, WhyMissing};
+use bus::consumer::{Batch, ConsumerError, Lease, Members, MembersConfig, Reader, WhyMissing, process_name};
 use bus::names::{CALCULATED_FEATURES, RAW_MARKET_DATA, shard_stream};
 use bus::{FeatureSchema, StreamId};
 use kept::Kept;
@@ -62,12 +62,6 @@ struct Parts {
     trouble: Option<String>,
 }
 
-/// `host-process`: unique among processes of one cluster.
-fn default_member() -> String {
-    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    format!("{}-{}", host.trim(), std::process::id())
-}
-
 impl Service {
     /// Makes the service; nothing is connected yet.
     ///
@@ -78,7 +72,7 @@ impl Service {
         let members = Members::new(MembersConfig {
             redis: document.redis.clone(),
             group: "features".into(),
-            member: document.member.clone().unwrap_or_else(default_member),
+            member: document.member.clone().unwrap_or_else(process_name),
             streams: streams.collect(),
             lease: Duration::from_millis(document.lease_ms),
         })
