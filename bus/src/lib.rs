@@ -17,6 +17,7 @@ pub mod names;
 mod order;
 mod position;
 mod reply;
+mod trading;
 
 pub use continuity::{Continuity, Verdict};
 pub use entry::{Content, Entry, EntryError, is_channel_clear, reason_name};
@@ -32,3 +33,4 @@ pub use reply::{
     Fields, Record, StreamEntries, StreamEntry, StreamId, StreamRecords, entries_of_range, entries_of_read,
     records_of_range, records_of_read,
 };
+pub use trading::{TradingError, TradingMode, TradingState};

@@ -12,6 +12,18 @@ pub const ORDER_INSTRUCTIONS: &str = "order_instructions";
 /// The stream of what became of them.
 pub const EXECUTION_REPORTS: &str = "execution_reports";
 
+/// The stream of every message that a gateway sent and received, as bytes.
+pub const DROP_COPY: &str = "drop_copy";
+
+/// The stream whose last entry says whether there is trading ([`TradingState`](crate::TradingState)).
+pub const TRADING_STATE: &str = "trading_state";
+
+/// The hash that holds, for every venue, how far its gateway's reports are in this stream of them: field = venue,
+/// value = `token:n`, the lease of the gateway that wrote last and the number of its last report.
+pub fn report_numbers_key(stream: &str) -> String {
+    format!("{stream}:numbers")
+}
+
 /// The hash of feature schemas: schema id (hexadecimal) → JSON ([`FeatureSchema`](crate::FeatureSchema)).
 pub const FEATURE_SCHEMAS: &str = "calculated_features:schemas";
 

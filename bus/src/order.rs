@@ -198,6 +198,9 @@ pub struct Instruction {
 /// One entry of `execution_reports`: a change of an order's state.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Report {
+    /// `n`: number among the gateway's reports of this venue and shard, from 1 without a hole; 0 in a denial that a
+    /// strategy made.
+    pub number: u64,
     /// `id`: the order. Empty text in the field when an instruction had none that can be read.
     pub id: Option<OrderId>,
     /// `kind`.
@@ -220,7 +223,7 @@ pub struct Report {
     pub last_quantity: Quantity,
     /// `last_price`: of this trade.
     pub last_price: Option<Price>,
-    /// `filled`: traded in all.
+    /// `filled`: traded in all. A replacement carries on what the order that it replaces has traded.
     pub filled: Quantity,
     /// `leaves`: still open.
     pub leaves: Quantity,
@@ -290,8 +293,9 @@ const INSTRUCTION_FIELDS: [&str; 15] = [
     "cause_ns",
     "created_ns",
 ];
-const REPORT_FIELDS: [&str; 20] = [
+const REPORT_FIELDS: [&str; 21] = [
     "v",
+    "n",
     "id",
     "kind",
     "of",
@@ -489,6 +493,7 @@ impl Report {
     /// A report that says nothing yet but its kind and time.
     pub fn new(kind: ReportKind, time_ns: u64) -> Report {
         Report {
+            number: 0,
             id: None,
             kind,
             of: None,
@@ -521,6 +526,7 @@ impl Report {
         };
         let shown = |id: &Option<OrderId>| id.map_or_else(String::new, |id| id.to_string());
         put("v", &ORDER_VERSION);
+        put("n", &self.number);
         put("id", &shown(&self.id));
         put("kind", &self.kind.word());
         put("of", &shown(&self.of));
@@ -559,6 +565,7 @@ impl Report {
             return Err(found.value("text", "at most 256 bytes"));
         }
         Ok(Report {
+            number: found.number("n")?,
             id: optional_id("id")?,
             kind: kind.ok_or_else(|| found.value("kind", "one of the kinds of this version"))?,
             of: optional_id("of")?,

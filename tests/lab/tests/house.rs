@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 
 /// Crate and what it may depend on, by package name without `feedplane-`.
-const MAY_KNOW: [(&str, &[&str]); 12] = [
+const MAY_KNOW: [(&str, &[&str]); 13] = [
     ("tick", &[]),
     ("wire", &[]),
     ("ebpf", &[]),
@@ -21,6 +21,7 @@ const MAY_KNOW: [(&str, &[&str]); 12] = [
     ("features", &["book", "bus", "tick", "vitals"]),
     ("archiver", &["bus", "tick", "vitals"]),
     ("strategy", &["book", "bus", "tick", "vitals"]),
+    ("gateway", &["bus", "tick", "vitals", "wire"]),
     ("venue", &["wire"]),
 ];
 /// Crates that may know all.

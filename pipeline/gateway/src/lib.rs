@@ -1,0 +1,5 @@
+//! The order gateway: `order_instructions` in, orders on the wire, what became of them in `execution_reports`.
+//!
+//! `docs/trading.md` has the rules that hold across the processes, `docs/gateway.md` this room.
+
+pub mod line;
