@@ -1,7 +1,8 @@
 //! Reading a document: bounded, and with an error that says where in the file and what to do.
 
 use super::{
-    ArchiverDocument, DataplaneDocument, FeaturesDocument, FeedsDocument, Problem, RiskDocument, UpDocument,
+    ArchiverDocument, DataplaneDocument, FeaturesDocument, FeedsDocument, GatewayDocument, Problem,
+    RiskDocument, UpDocument,
 };
 use serde::de::DeserializeOwned;
 use std::io::Read;
@@ -163,6 +164,26 @@ impl FeedsDocument {
                 *schema = folder.join(&*schema);
             }
         }
+    }
+}
+
+impl GatewayDocument {
+    /// Reads and checks a document. Paths stay as written: relative to where the process runs.
+    ///
+    /// # Errors
+    /// As [`FeedsDocument::load`].
+    pub fn load(path: &Path) -> Result<GatewayDocument, DocumentError> {
+        GatewayDocument::parse(&read(path)?)
+    }
+
+    /// Reads and checks a document from its bytes.
+    ///
+    /// # Errors
+    /// As [`FeedsDocument::load`].
+    pub fn parse(bytes: &[u8]) -> Result<GatewayDocument, DocumentError> {
+        let document: GatewayDocument = parse(bytes)?;
+        let problems = document.validate();
+        valid(document, problems)
     }
 }
 

@@ -5,6 +5,7 @@ mod archiver;
 mod dataplane;
 mod features;
 mod feeds;
+mod gateway;
 mod health;
 mod load;
 mod risk;
@@ -21,6 +22,10 @@ pub use features::{
     FEATURE_WINDOW_MAX, Feature, FeatureSet, FeaturesDocument, InstrumentKey, PublishSection, StateSection,
 };
 pub use feeds::{Feed, FeedLine, FeedLines, FeedProtocol, FeedsDocument};
+pub use gateway::{
+    FixSection, GATEWAY_SESSIONS_MAX, GatewayDocument, GatewayLimits, GatewaySession, OuchSection,
+    ReconnectSection, TimeOfDay,
+};
 pub use health::HealthSection;
 pub use load::{DOCUMENT_BYTES_MAX, DocumentError};
 pub use risk::{
