@@ -59,7 +59,11 @@ pub struct Target {
 #[derive(Clone, PartialEq, Debug)]
 pub enum Event {
     /// Logged on. What was missed follows.
-    Up,
+    Up {
+        /// The venue's name for the messages that it numbers, empty where the protocol has none. Kept in the journal and
+        /// given back in [`Resume`], so that the numbers of one session are never taken for those of another.
+        session: String,
+    },
     /// All that the venue said before this logon has been told.
     CaughtUp,
     /// The venue's day ended, or it began a new session: its numbers begin again.
@@ -117,7 +121,7 @@ pub enum What {
     Accepted {
         /// The venue's number of it.
         venue_order: String,
-        /// Open.
+        /// Open; 0 when the venue cancelled it in the same moment, and then nothing more is told about it.
         leaves: Quantity,
     },
     /// The venue refused a new order or a replacement. Of a replacement: `original_lives` says whether the order that
@@ -136,7 +140,7 @@ pub enum What {
         venue_order: String,
         /// In all, as the venue has it; what was filled counts.
         quantity: Quantity,
-        /// Open.
+        /// Open; 0 as in [`What::Accepted`].
         leaves: Quantity,
         /// Its limit, as the venue has it.
         price: Option<Price>,
@@ -168,12 +172,12 @@ pub enum What {
     },
     /// A trade is void.
     Broken {
-        /// The venue's id of the trade.
+        /// The venue's id of the trade, as in [`What::Filled`].
         execution: String,
-        /// Shares or contracts.
-        quantity: Quantity,
-        /// At.
-        price: Price,
+        /// Shares or contracts; none when the message does not say: then it is the trade's.
+        quantity: Option<Quantity>,
+        /// At; none as with `quantity`.
+        price: Option<Price>,
     },
     /// The answer to [`Line::settle`]: how it stands.
     Stands {
@@ -186,6 +190,27 @@ pub enum What {
     },
     /// The answer to [`Line::settle`]: the venue never had it, and will not.
     NeverArrived,
+}
+
+/// Where a line begins: what the journal has of the day.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Resume {
+    /// As the last [`Event::Up`] of the day named it; empty when there was none.
+    pub session: String,
+    /// The least [`Told::number`] that the journal does not have: one more than the last, 1 when there is none.
+    pub next_number: u64,
+    /// The least reference that no instruction of the day has: one more than the highest, 1 when there is none.
+    pub next_wire_ref: WireRef,
+}
+
+/// Where a line puts its events. What is behind it, a channel or a queue, is the session's.
+pub trait Events: Send + Sync {
+    /// Takes an event, behind all before it. Never waits: a line calls this while it holds its connection, also from
+    /// within [`Line::send`].
+    fn push(&self, event: Event);
+
+    /// Whether so many wait that the line is to read no more from the venue until some are taken.
+    fn is_full(&self) -> bool;
 }
 
 /// Why a message was not sent. It did not leave, and will not.
