@@ -3,3 +3,4 @@
 //! `docs/trading.md` has the rules that hold across the processes, `docs/gateway.md` this room.
 
 pub mod line;
+pub mod lines;

@@ -14,7 +14,10 @@
 //! Invariant: a line sends an order once, when it is told to, on the connection that is there at that moment. It
 //! never keeps an order to send later; what cannot be sent now is an error.
 
+use bus::config::ReconnectSection;
 use bus::{OrderAction, OrderId, OrderSide, Quantity, TimeInForce};
+use std::path::PathBuf;
+use std::sync::Arc;
 use tick::Price;
 
 /// What the wire calls an order besides its id: OUCH's UserRefNum, rising and never used twice in a day. 0 where the
@@ -213,6 +216,47 @@ pub trait Events: Send + Sync {
     fn is_full(&self) -> bool;
 }
 
+/// Where a line tells what happens. Cheap to copy.
+///
+/// Telling waits while the session is behind (its inbox is bounded): a line must not hold, while it tells, what
+/// [`Line::send`] or [`Line::stop`] wait for.
+#[derive(Clone)]
+pub struct Events(Arc<dyn Fn(Event) -> bool + Send + Sync>);
+
+impl Events {
+    /// Events that go to this function; it says whether anybody still hears them.
+    pub fn to(tell: impl Fn(Event) -> bool + Send + Sync + 'static) -> Events {
+        Events(Arc::new(tell))
+    }
+
+    /// Events that go to a channel.
+    pub fn to_channel(sender: std::sync::mpsc::Sender<Event>) -> Events {
+        Events::to(move |event| sender.send(event).is_ok())
+    }
+
+    /// Tells. `false` when nobody hears it any more: the line ends then.
+    pub fn tell(&self, event: Event) -> bool {
+        (self.0)(event)
+    }
+}
+
+/// What every line is started with, besides its own section of the document.
+pub struct LineStart {
+    /// The session's name.
+    pub venue: String,
+    /// How it connects again.
+    pub reconnect: ReconnectSection,
+    /// Where it tells what happens.
+    pub events: Events,
+    /// The highest reference that was given out today: the next is above it.
+    pub assigned: WireRef,
+    /// The highest [`Told::number`] that is in the journal of the day: what the venue said after it was missed.
+    pub told: u64,
+    /// The day's folder, for what the protocol itself must keep (sequence numbers). It is there, and another gateway
+    /// finds it again.
+    pub folder: PathBuf,
+}
+
 /// Why a message was not sent. It did not leave, and will not.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum LineError {
@@ -253,7 +297,8 @@ pub trait Line: Send {
     fn send(&mut self, outgoing: &Outgoing) -> Result<(), LineError>;
 
     /// Asks the venue how these stand, which were sent and not answered. Each is answered by a [`Told`] about it: what
-    /// happened, [`What::Stands`] or [`What::NeverArrived`].
+    /// happened, [`What::Stands`] or [`What::NeverArrived`]. A cancel is answered by one about the cancel or about the
+    /// order that it names. One that is not answered within seconds is asked about again.
     ///
     /// # Errors
     /// When the question cannot be sent; it is asked again after the next logon.
