@@ -216,42 +216,16 @@ pub trait Events: Send + Sync {
     fn is_full(&self) -> bool;
 }
 
-/// Where a line tells what happens. Cheap to copy.
-///
-/// Telling waits while the session is behind (its inbox is bounded): a line must not hold, while it tells, what
-/// [`Line::send`] or [`Line::stop`] wait for.
-#[derive(Clone)]
-pub struct Events(Arc<dyn Fn(Event) -> bool + Send + Sync>);
-
-impl Events {
-    /// Events that go to this function; it says whether anybody still hears them.
-    pub fn to(tell: impl Fn(Event) -> bool + Send + Sync + 'static) -> Events {
-        Events(Arc::new(tell))
-    }
-
-    /// Events that go to a channel.
-    pub fn to_channel(sender: std::sync::mpsc::Sender<Event>) -> Events {
-        Events::to(move |event| sender.send(event).is_ok())
-    }
-
-    /// Tells. `false` when nobody hears it any more: the line ends then.
-    pub fn tell(&self, event: Event) -> bool {
-        (self.0)(event)
-    }
-}
-
 /// What every line is started with, besides its own section of the document.
 pub struct LineStart {
     /// The session's name.
     pub venue: String,
     /// How it connects again.
     pub reconnect: ReconnectSection,
-    /// Where it tells what happens.
-    pub events: Events,
-    /// The highest reference that was given out today: the next is above it.
-    pub assigned: WireRef,
-    /// The highest [`Told::number`] that is in the journal of the day: what the venue said after it was missed.
-    pub told: u64,
+    /// Where it puts what happens.
+    pub events: Arc<dyn Events>,
+    /// Where it begins.
+    pub resume: Resume,
     /// The day's folder, for what the protocol itself must keep (sequence numbers). It is there, and another gateway
     /// finds it again.
     pub folder: PathBuf,
