@@ -9,6 +9,7 @@ mod gateway;
 mod health;
 mod load;
 mod risk;
+mod strategy_kinds;
 mod up;
 mod validate;
 
@@ -31,6 +32,10 @@ pub use load::{DOCUMENT_BYTES_MAX, DocumentError};
 pub use risk::{
     InstrumentLimits, InstrumentOverride, PriceText, RISK_INSTRUMENTS_MAX, RISK_RECENT_MAX, Restriction,
     RiskDocument, SessionHours, TotalLimits, Weekday,
+};
+pub use strategy_kinds::{
+    FairPrice, Fires, OfiMomentumSection, OfiSource, QuoteHours, QuoterSection, RULE_EXPRESSION_BYTES_MAX, RULES_MAX, Rule,
+    RuleAction, RuleOrder, RulePrice, RuleTimeInForce, RulesSection, STRATEGY_QUANTITY_MAX, STRATEGY_TICKS_MAX,
 };
 pub use up::{ArchiverUp, DataplaneUp, FeaturesUp, UpDocument};
 pub use validate::{FEED_NAME_BYTES_MAX, FEEDS_MAX, GAP_TIMEOUT_US_MAX, Problem, WINDOW_PACKETS_MAX};
