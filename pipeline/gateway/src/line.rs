@@ -141,8 +141,8 @@ pub enum What {
     Replaced {
         /// The venue's number of it.
         venue_order: String,
-        /// In all, as the venue has it; what was filled counts.
-        quantity: Quantity,
+        /// In all, as the venue has it; what was filled counts. None when the message says only what is open.
+        quantity: Option<Quantity>,
         /// Open; 0 as in [`What::Accepted`].
         leaves: Quantity,
         /// Its limit, as the venue has it.
