@@ -2,7 +2,7 @@
 
 use super::{
     ArchiverDocument, DataplaneDocument, FeaturesDocument, FeedsDocument, GatewayDocument, Problem,
-    RiskDocument, UpDocument,
+    RiskDocument, StrategyDocument, UpDocument,
 };
 use serde::de::DeserializeOwned;
 use std::io::Read;
@@ -202,6 +202,26 @@ impl RiskDocument {
     /// As [`FeedsDocument::load`].
     pub fn parse(bytes: &[u8]) -> Result<RiskDocument, DocumentError> {
         let document: RiskDocument = parse(bytes)?;
+        let problems = document.validate();
+        valid(document, problems)
+    }
+}
+
+impl StrategyDocument {
+    /// Reads and checks a document.
+    ///
+    /// # Errors
+    /// As [`FeedsDocument::load`].
+    pub fn load(path: &Path) -> Result<StrategyDocument, DocumentError> {
+        StrategyDocument::parse(&read(path)?)
+    }
+
+    /// Reads and checks a document from its bytes.
+    ///
+    /// # Errors
+    /// As [`FeedsDocument::load`].
+    pub fn parse(bytes: &[u8]) -> Result<StrategyDocument, DocumentError> {
+        let document: StrategyDocument = parse(bytes)?;
         let problems = document.validate();
         valid(document, problems)
     }

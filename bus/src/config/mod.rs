@@ -9,6 +9,7 @@ mod gateway;
 mod health;
 mod load;
 mod risk;
+mod strategy;
 mod strategy_kinds;
 mod up;
 mod validate;
@@ -32,6 +33,10 @@ pub use load::{DOCUMENT_BYTES_MAX, DocumentError};
 pub use risk::{
     InstrumentLimits, InstrumentOverride, PriceText, RISK_INSTRUMENTS_MAX, RISK_RECENT_MAX, Restriction,
     RiskDocument, SessionHours, TotalLimits, Weekday,
+};
+pub use strategy::{
+    InstrumentChoice, InstrumentName, OpeningPosition, STRATEGIES_MAX, STRATEGY_INSTRUMENTS_MAX, StrategyDocument,
+    StrategyEntry, StrategyKind,
 };
 pub use strategy_kinds::{
     FairPrice, Fires, OfiMomentumSection, OfiSource, QuoteHours, QuoterSection, RULE_EXPRESSION_BYTES_MAX, RULES_MAX, Rule,

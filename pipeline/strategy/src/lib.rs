@@ -1,5 +1,13 @@
 //! Strategies, and what stands between them and a venue.
 //!
-//! [`risk`] decides every order before it is sent, and follows what became of it.
+//! ```text
+//! inputs with their times ─► host ─► strategy ─► desk ─► risk ─► instructions, denials
+//! ```
+//!
+//! [`host`] holds everything that a shard's strategies see and own, [`strategy`] says what a strategy is, [`desk`] what
+//! it can do. [`risk`] decides every order before it is sent, and follows what became of it.
 
+pub mod desk;
+pub mod host;
 pub mod risk;
+pub mod strategy;

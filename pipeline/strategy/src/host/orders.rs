@@ -1,0 +1,118 @@
+//! The orders of all strategies: whose they are, what they say, and which instructions wait for their first report.
+//!
+//! The risk engine decides what is open; this table follows it and adds what a strategy wants to see.
+//!
+//! Invariant: `ids` leads to a place that holds the order while it is open; an id that was ever made stays known.
+
+use crate::desk::OpenOrder;
+use bus::{Instruction, OrderId};
+use std::collections::HashMap;
+
+/// Ids that are remembered, beyond those that the risk engine remembers: of cancels.
+const IDS_MAX: usize = 1 << 24;
+
+/// What an id was made for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Made {
+    /// A new order, or a replacement; where it is or was.
+    Order(u32),
+    /// A cancel of this order.
+    Cancel(OrderId),
+    /// A replacement that was read back when its order was over: it cannot have come into force.
+    TooLate,
+}
+
+/// An open order and whose it is.
+#[derive(Clone, Debug)]
+pub(crate) struct Live {
+    pub(crate) order: OpenOrder,
+    pub(crate) ledger: usize,
+    pub(crate) place: u32,
+}
+
+/// An instruction that no report has answered.
+#[derive(Clone, Debug)]
+pub(crate) struct Waiting {
+    pub(crate) instruction: Instruction,
+    /// When it was last published.
+    pub(crate) since_ns: u64,
+}
+
+/// The orders of a host.
+#[derive(Debug, Default)]
+pub(crate) struct Orders {
+    slots: Vec<Option<Live>>,
+    free: Vec<u32>,
+    ids: HashMap<OrderId, Made>,
+    /// Oldest first.
+    pub(crate) waiting: Vec<Waiting>,
+}
+
+impl Orders {
+    pub(crate) fn get(&self, slot: u32) -> Option<&Live> {
+        self.slots.get(slot as usize)?.as_ref()
+    }
+
+    pub(crate) fn get_mut(&mut self, slot: u32) -> Option<&mut Live> {
+        self.slots.get_mut(slot as usize)?.as_mut()
+    }
+
+    pub(crate) fn made(&self, id: OrderId) -> Option<Made> {
+        self.ids.get(&id).copied()
+    }
+
+    /// Where the open order is that has this id, or whose replacement on its way has it.
+    pub(crate) fn slot(&self, id: OrderId) -> Option<u32> {
+        let Some(Made::Order(slot)) = self.made(id) else { return None };
+        let order = &self.get(slot)?.order;
+        let named = order.id == id || order.replacing.is_some_and(|replacing| replacing.id == id);
+        named.then_some(slot)
+    }
+
+    pub(crate) fn find(&self, id: OrderId) -> Option<&Live> {
+        self.get(self.slot(id)?)
+    }
+
+    pub(crate) fn note(&mut self, id: OrderId, made: Made) {
+        let known = self.ids.len() < IDS_MAX || !matches!(made, Made::Cancel(_));
+        if known {
+            self.ids.insert(id, made);
+        }
+    }
+
+    pub(crate) fn insert(&mut self, live: Live) -> u32 {
+        let id = live.order.id;
+        let slot = match self.free.pop() {
+            Some(slot) => {
+                self.slots[slot as usize] = Some(live);
+                slot
+            }
+            None => {
+                self.slots.push(Some(live));
+                (self.slots.len() - 1) as u32
+            }
+        };
+        self.note(id, Made::Order(slot));
+        slot
+    }
+
+    pub(crate) fn remove(&mut self, slot: u32) -> Option<Live> {
+        let live = self.slots.get_mut(slot as usize)?.take()?;
+        self.free.push(slot);
+        Some(live)
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &Live)> {
+        (0..).zip(&self.slots).filter_map(|(slot, live)| Some((slot, live.as_ref()?)))
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.slots.len() - self.free.len()
+    }
+
+    /// A report came for this id: it is not waited for any more. Whether it was.
+    pub(crate) fn answered(&mut self, id: OrderId) -> bool {
+        let found = self.waiting.iter().position(|waiting| waiting.instruction.id == id);
+        found.map(|at| self.waiting.remove(at)).is_some()
+    }
+}
