@@ -8,6 +8,7 @@ mod decode;
 mod demo;
 mod play;
 mod up;
+mod venue;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -32,6 +33,7 @@ enum Command {
     Play(Box<play::PlayArgs>),
     Demo(demo::Args),
     Up(up::Args),
+    Venue(Box<venue::Args>),
     /// Work with feeds files.
     #[command(subcommand)]
     Feeds(FeedsCommand),
@@ -48,6 +50,7 @@ fn main() -> ExitCode {
         Command::Play(args) => play::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Up(args) => up::run(&args),
+        Command::Venue(args) => venue::run(&args),
         Command::Feeds(FeedsCommand::Check(args)) => check::run(&args),
     };
     match outcome {

@@ -275,7 +275,7 @@ fn refuse_lines_without_interface(channels: &[Channel], interfaces: &[Option<Str
 }
 
 /// Set by the first SIGINT or SIGTERM; a second one ends the process at once.
-fn stop_on_signals() -> Result<Arc<AtomicBool>> {
+pub(crate) fn stop_on_signals() -> Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
         signal_hook::flag::register_conditional_default(signal, Arc::clone(&stop))?;
@@ -294,7 +294,7 @@ fn parse_speed(text: &str) -> Result<Pace, String> {
     pace.ok_or_else(|| "a number above 0, such a number with pps, or flat".to_owned())
 }
 
-fn parse_time(text: &str) -> Result<u64, String> {
+pub(crate) fn parse_time(text: &str) -> Result<u64, String> {
     parse_time_ns(text).ok_or_else(|| "a number with ns, us, ms or s".to_owned())
 }
 

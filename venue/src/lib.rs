@@ -10,10 +10,16 @@
 //! Everything up to the dispatch is pure and repeatable: the seed decides, not the machine.
 
 pub mod account;
+pub mod background;
+pub mod books;
 pub mod capture;
 pub mod exchange;
 pub mod frame;
 pub mod impair;
+pub mod live;
+pub mod live_report;
+pub mod new_york;
+pub mod order_entry;
 pub mod play;
 pub mod ranges;
 pub mod recorded;

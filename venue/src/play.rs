@@ -102,7 +102,8 @@ pub fn play<S: Source>(
     Ok(report(script, begun.elapsed(), interrupted))
 }
 
-fn report<S: Source>(script: &Script<S>, duration: Duration, interrupted: bool) -> Report {
+/// The account of what a script has sent until now.
+pub(crate) fn report<S: Source>(script: &Script<S>, duration: Duration, interrupted: bool) -> Report {
     let channels = script.account();
     let messages = channels.iter().map(|channel| channel.messages).sum();
     let duration_s = duration.as_secs_f64();

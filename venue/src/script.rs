@@ -182,6 +182,20 @@ impl<S: Source> Script<S> {
         &self.source
     }
 
+    /// The session's source, for one that makes packets out of what it is told. Call [`Script::resume`] when it may
+    /// have new ones.
+    pub fn source_mut(&mut self) -> &mut S {
+        &mut self.source
+    }
+
+    /// Asks a source again that had no packet, as a live one may have by now. Without this, a source that had none is
+    /// at its end.
+    pub fn resume(&mut self) {
+        if self.started && self.upcoming.is_none() {
+            self.read_ahead();
+        }
+    }
+
     /// The account per channel; exact once [`Next::End`] was given.
     pub fn account(&self) -> Vec<ChannelReport> {
         self.account.report(self.source.channels())

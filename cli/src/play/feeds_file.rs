@@ -88,7 +88,7 @@ pub(crate) fn begin_ns(mut capture: Recorded) -> u64 {
 
 /// Lets the receivers of a written feeds file wait for a missing packet longer than a line that is impaired so
 /// can be behind the other.
-pub(super) fn wait_longer_than_the_skew(path: &Path, impairments: &[Impairment; 2]) -> Result<()> {
+pub(crate) fn wait_longer_than_the_skew(path: &Path, impairments: &[Impairment; 2]) -> Result<()> {
     let behind_ns =
         |line: &Impairment| line.skew_ns + line.jitter_ns + line.reorder.map_or(0, |reorder| reorder.hold_ns);
     let twice_us = impairments.iter().map(behind_ns).max().unwrap_or(0) / 500;
