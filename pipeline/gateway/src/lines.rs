@@ -1,6 +1,7 @@
 //! Which protocol a session speaks: the one place that knows the lines there are.
 
 use crate::line::{Line, LineStart};
+use crate::ouch::OuchLine;
 use bus::config::GatewaySession;
 
 /// A line that cannot be started: its section cannot be used as it is (a password file that cannot be read, say).
@@ -24,12 +25,16 @@ pub fn protocol(session: &GatewaySession) -> &'static str {
 /// # Errors
 /// When the section cannot be used.
 pub fn start(session: &GatewaySession, start: LineStart) -> Result<Box<dyn Line>, LineStartError> {
+    let venue = start.venue.clone();
     let missing = |what: &str| LineStartError {
-        venue: start.venue.clone(),
+        venue: venue.clone(),
         why: format!("this build has no line for `{what}`"),
     };
     match (&session.ouch, &session.fix) {
-        (Some(_), _) => Err(missing("ouch")),
+        (Some(section), _) => match OuchLine::start(section, start) {
+            Ok(line) => Ok(Box::new(line)),
+            Err(error) => Err(LineStartError { venue, why: error.to_string() }),
+        },
         (None, Some(_)) => Err(missing("fix")),
         (None, None) => Err(missing("a session without a protocol")),
     }

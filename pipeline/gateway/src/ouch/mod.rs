@@ -1,0 +1,25 @@
+//! The line to a venue that speaks OUCH 5.0 over SoupBinTCP.
+//!
+//! ```text
+//!   caller's thread:  send ─► encode ─► socket                     (no queue: written now, or an error)
+//!   reader's thread:  socket ─► Session ─► decode ─► Events        (and heartbeats, logins, connecting again)
+//! ```
+//!
+//! [`Session`] is the client's side of the protocol without a socket or a clock: bytes and a time in, bytes and events
+//! out. `encode` and `decode` map one message each. [`OuchLine`] owns the connection and decides nothing. Why a lost
+//! order is settled as it is, is in `docs/gateway-ouch.md`.
+//!
+//! Invariant: the venue's numbers are counted in one place, [`Session`], and each message takes one, readable or not.
+
+mod clock;
+mod decode;
+mod encode;
+mod line;
+mod session;
+mod settings;
+mod settle;
+
+pub use encode::PACKET_BYTES_MAX;
+pub use line::OuchLine;
+pub use session::{Io, Now, Over, Session};
+pub use settings::{Settings, SettingsError};
