@@ -1,6 +1,8 @@
 //! Whether there is trading: an entry of `trading_state`. The last one holds.
 
 use crate::entry::parse_decimal;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 
@@ -8,7 +10,8 @@ use std::str::FromStr;
 const TEXT_BYTES_MAX: usize = 256;
 
 /// What may be sent.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum TradingMode {
     /// All that passes the checks.
     Active,

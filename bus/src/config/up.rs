@@ -3,7 +3,8 @@
 //! A service is run when its section is there. A section either names the service's own document or holds
 //! the few settings from which `feedplane up` writes one.
 
-use super::{BackendChoice, FeatureSet, Problem};
+use super::{BackendChoice, FeatureSet, GatewaySession, Problem, RiskDocument, StrategyEntry};
+use crate::TradingMode;
 use crate::names::SHARDS_MAX;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -33,7 +34,7 @@ pub struct UpDocument {
     #[serde(default = "one")]
     pub shards: u16,
     /// Metrics and health in documents that are written here: the data plane on this port of 127.0.0.1,
-    /// features on the next, the archiver on the one after. 0 takes free ports, others at each start.
+    /// then features, archiver, strategy and gateway. 0 takes free ports, others at each start.
     #[serde(default = "default_health_port")]
     pub health_port: u16,
     /// The data plane.
@@ -45,6 +46,16 @@ pub struct UpDocument {
     /// The archiver.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub archiver: Option<ArchiverUp>,
+    /// The strategies.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub strategy: Option<StrategyUp>,
+    /// The order gateway.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gateway: Option<GatewayUp>,
+    /// The trading state with which this Redis begins, when nobody has set one in it yet. Left out: nothing is
+    /// traded until somebody says `feedplane resume`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trading: Option<TradingMode>,
 }
 
 /// The data plane: `document`, or at least `feeds`, `interface_a` and `interface_b`.
@@ -95,6 +106,36 @@ pub struct ArchiverUp {
     pub document: Option<PathBuf>,
 }
 
+/// The strategies: `document`, or `strategies` and `risk`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct StrategyUp {
+    /// Its document; nothing else is given then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub document: Option<PathBuf>,
+    /// The strategies.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub strategies: Option<Vec<StrategyEntry>>,
+    /// What orders are checked against.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub risk: Option<RiskDocument>,
+}
+
+/// The order gateway: `document`, or `sessions`. Its journal is in the run folder.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct GatewayUp {
+    /// Its document; nothing else is given then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub document: Option<PathBuf>,
+    /// The sessions at venues.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sessions: Option<Vec<GatewaySession>>,
+}
+
+/// Services that can run: as many ports are used.
+pub const UP_SERVICES: u16 = 5;
+
 fn default_folder() -> PathBuf {
     "run".into()
 }
@@ -113,8 +154,16 @@ impl UpDocument {
     pub fn validate(&self) -> Vec<Problem> {
         let mut problems = Vec::new();
         let mut problem = |path: &str, message: String| problems.push(Problem { path: path.into(), message });
-        if self.dataplane.is_none() && self.features.is_none() && self.archiver.is_none() {
-            problem("dataplane", "is missing, and so are features and archiver; name what is to run".into());
+        let services = [
+            self.dataplane.is_some(),
+            self.features.is_some(),
+            self.archiver.is_some(),
+            self.strategy.is_some(),
+            self.gateway.is_some(),
+        ];
+        if services.iter().all(|there| !there) {
+            let message = "is missing, and so are features, archiver, strategy and gateway; name what is to run";
+            problem("dataplane", message.into());
         }
         if self.folder.as_os_str().is_empty() {
             problem("folder", "is empty; name the run folder or leave it out".into());
@@ -122,8 +171,9 @@ impl UpDocument {
         if !(1..=SHARDS_MAX).contains(&self.shards) {
             problem("shards", format!("is {}; choose 1 to {SHARDS_MAX}", self.shards));
         }
-        if self.health_port > u16::MAX - 2 {
-            problem("health_port", format!("is {}; three ports from there must exist", self.health_port));
+        if self.health_port > u16::MAX - (UP_SERVICES - 1) {
+            let message = format!("is {}; {UP_SERVICES} ports from there must exist", self.health_port);
+            problem("health_port", message);
         }
         if let Some(dataplane) = &self.dataplane {
             dataplane.validate(&mut problem);
@@ -134,7 +184,32 @@ impl UpDocument {
         {
             problem("features.sets", "stands beside `document`, which has its own; remove one".into());
         }
+        if let Some(strategy) = &self.strategy {
+            let parts = [("strategies", strategy.strategies.is_some()), ("risk", strategy.risk.is_some())];
+            one_or_the_other("strategy", strategy.document.is_some(), &parts, &mut problem);
+        }
+        if let Some(gateway) = &self.gateway {
+            let parts = [("sessions", gateway.sessions.is_some())];
+            one_or_the_other("gateway", gateway.document.is_some(), &parts, &mut problem);
+        }
         problems
+    }
+}
+
+/// Either the document is named or all of its parts are here.
+fn one_or_the_other(
+    section: &str,
+    document: bool,
+    parts: &[(&str, bool)],
+    problem: &mut impl FnMut(&str, String),
+) {
+    for (name, given) in parts {
+        if document && *given {
+            let message = "stands beside `document`, which says it itself; remove one";
+            problem(&format!("{section}.{name}"), message.into());
+        } else if !document && !given {
+            problem(&format!("{section}.{name}"), "is missing; give it, or name a `document`".into());
+        }
     }
 }
 
@@ -194,7 +269,9 @@ archiver: {}
             ("{feeds: feeds.yaml,", "{document: dataplane.yaml,", "dataplane.interface_a: stands beside"),
             ("features: {}", "features: {document: a.yaml, sets: []}", "features.sets: stands beside"),
             ("folder: run", "shards: 0", "shards: is 0"),
-            ("folder: run", "health_port: 65535", "health_port: is 65535"),
+            ("folder: run", "health_port: 65532", "health_port: is 65532"),
+            ("folder: run", "strategy: {}", "strategy.strategies: is missing"),
+            ("folder: run", "gateway: {document: a.yaml, sessions: []}", "gateway.sessions: stands beside"),
             ("folder: run", "folder: ''", "folder: is empty"),
         ];
         for (from, to, expected) in cases {
