@@ -156,9 +156,19 @@ pub struct FixSection {
     /// HeartBtInt (108), s. 1 to 300.
     #[serde(default = "default_fix_heartbeat_s")]
     pub heartbeat_s: u32,
+    /// Username (553) of the logon.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
     /// A file that holds the password (554), its first line.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub password_file: Option<PathBuf>,
+    /// Account (1) in orders.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<String>,
+    /// Whether the day's first logon asks the venue to begin its numbers again (ResetSeqNumFlag, 141). Leave it out where
+    /// the venue does so by itself at `day_begins`.
+    #[serde(default)]
+    pub reset_on_new_day: bool,
 }
 
 /// A time of the day in UTC, `HH:MM`.
@@ -372,8 +382,13 @@ impl OuchSection {
 impl FixSection {
     fn validate(&self, at: &str, check: &mut Check) {
         check.address(format!("{at}.address"), &self.address);
-        for (name, id) in [("sender_comp_id", &self.sender_comp_id), ("target_comp_id", &self.target_comp_id)]
-        {
+        let ids = [
+            ("sender_comp_id", Some(&self.sender_comp_id)),
+            ("target_comp_id", Some(&self.target_comp_id)),
+            ("user", self.user.as_ref()),
+            ("account", self.account.as_ref()),
+        ];
+        for (name, id) in ids.into_iter().filter_map(|(name, id)| Some((name, id?))) {
             if id.is_empty() || id.len() > 64 || !id.bytes().all(|byte| byte.is_ascii_graphic()) {
                 check.problem(
                     format!("{at}.{name}"),
@@ -451,6 +466,7 @@ sessions:
             ("password: secret", "password: 'much too long'", "sessions[0].ouch.password"),
             ("password: secret", "password: secret, silence_ms: 1000", "silence_ms: is 1000; choose 1001"),
             ("sender_comp_id: US", "sender_comp_id: 'U S'", "sessions[1].fix.sender_comp_id"),
+            ("sender_comp_id: US", "sender_comp_id: US, account: ''", "sessions[1].fix.account"),
             ("sender_comp_id: US", "sender_comp_id: US, heartbeat_s: 0", "sessions[1].fix.heartbeat_s: is 0"),
         ];
         for (from, to, expected) in cases {
