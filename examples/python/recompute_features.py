@@ -165,7 +165,7 @@ def compare(database, ticks_stream, features_stream, document, comparison):
 
 def pairs(database):
     """Each stream of ticks with its stream of features."""
-    streams = dict(database.execute("SELECT name, stream FROM positions").fetchall())
+    streams = dict(database.execute("SELECT name, stream FROM stream_positions").fetchall())
     for name, stream in sorted(streams.items()):
         of = name.replace("raw_market_data", "calculated_features")
         if name.startswith("raw_market_data") and of in streams:

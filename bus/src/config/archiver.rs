@@ -18,7 +18,8 @@ pub struct ArchiverDocument {
     /// `postgres:///database?host=/folder/of/the/socket&user=name`. A password is better left to `PGPASSWORD`
     /// or `~/.pgpass`.
     pub database: String,
-    /// Streams that the ticks are spread over, as in the data plane's document; the features alike.
+    /// Streams that the ticks are spread over, as in the data plane's document; features, instructions and reports
+    /// alike.
     #[serde(default = "one")]
     pub shards: u16,
     /// This process's name among those that share the streams, unique. Host and process id when left out.
@@ -27,6 +28,10 @@ pub struct ArchiverDocument {
     /// How long a silent member keeps its streams before another takes them, ms. 100 to 600000.
     #[serde(default = "default_lease_ms")]
     pub lease_ms: u64,
+    /// Whether the bytes between gateways and venues are archived, too. They hold what is in the reports, several times
+    /// over, as the wire had it: for who must show the wire.
+    #[serde(default)]
+    pub drop_copy: bool,
     /// How much goes into one transaction.
     #[serde(default)]
     pub batch: BatchSection,
@@ -41,8 +46,8 @@ pub struct ArchiverDocument {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct BatchSection {
-    /// Rows. Small batches pay more for each commit; large ones take memory: 180 bytes a row, and as many as
-    /// six batches are under way. 1 to 1000000.
+    /// Rows of ticks, or as many bytes of others. Small batches pay more for each commit; large ones take memory: 180
+    /// bytes a row, and as many as six batches are under way. 1 to 1000000.
     pub rows_max: u32,
     /// Longest time that a row waits for others, ms: what a query lags behind in a quiet market. 1 to 60000.
     pub wait_ms: u64,
@@ -64,6 +69,10 @@ pub struct RetentionSection {
     /// Days after which features are deleted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub features_days: Option<u32>,
+    /// Days after which instructions, reports, trading states and drop copies are deleted. What the law wants kept, and
+    /// for how long, is more than any default could know.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub orders_days: Option<u32>,
     /// Days after which chunks go to the columnstore, where the server's licence has it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub columnstore_days: Option<u32>,
@@ -118,6 +127,7 @@ impl ArchiverDocument {
         let days = [
             ("retention.ticks_days", self.retention.ticks_days),
             ("retention.features_days", self.retention.features_days),
+            ("retention.orders_days", self.retention.orders_days),
             ("retention.columnstore_days", self.retention.columnstore_days),
         ];
         for (path, days) in days {
@@ -148,7 +158,8 @@ health: {listen: '127.0.0.1:9103'}
         assert_eq!((document.shards, document.lease_ms), (4, 3_000));
         assert_eq!(document.batch, BatchSection { rows_max: 50_000, wait_ms: 200 });
         assert_eq!(document.retention.ticks_days, Some(30));
-        assert_eq!(document.retention.features_days, None);
+        assert_eq!((document.retention.features_days, document.retention.orders_days), (None, None));
+        assert!(!document.drop_copy);
     }
 
     #[test]
@@ -162,6 +173,7 @@ health: {listen: '127.0.0.1:9103'}
             ("shards: 4", "shards: 4\nbatch: {rows_max: 0}", "batch.rows_max: is 0"),
             ("shards: 4", "shards: 4\nbatch: {wait_ms: 60001}", "batch.wait_ms: is 60001"),
             ("ticks_days: 30", "features_days: 0", "retention.features_days: is 0"),
+            ("ticks_days: 30", "orders_days: 36501", "retention.orders_days: is 36501"),
         ];
         for (from, to, expected) in cases {
             let text = WHOLE.replace(from, to);

@@ -3,14 +3,20 @@
 //! No socket and no clock in here: bytes of entries in, rows in COPY format out, so that it is tested and
 //! measured alone. Why something is missing is asked of the caller, who can ask Redis.
 //!
-//! Invariant: the rows of a stream are numbered 1, 2, 3 … in the order of the stream, and a [`Batch`] holds
+//! Entries of orders are in [`orders`]. Invariant: the rows of a stream are numbered 1, 2, 3 … in the order of the stream, and a [`Batch`] holds
 //! with its rows the place behind them; the two are only ever stored together. Within a batch, ticks lie by
 //! instrument: then a query for one instrument finds its rows on few pages, and the server's index is written
 //! from one end to the other, which is a third of its work saved.
 
+mod orders;
+
+use crate::drop_copy::DropCopy;
+use crate::order_rows;
 use crate::rows::{self, GapRow, TICK_ROW_BYTES};
 use bus::consumer::WhyMissing;
-use bus::{Content, Continuity, Entry, EntryError, FeatureRecord, Record, StreamId, Verdict, reason_name};
+use bus::{Content, Continuity, Entry, FeatureRecord, Fields, Record, StreamId, Verdict, reason_name};
+use bus::{Instruction, Report, TradingState};
+pub use orders::Told;
 use std::collections::BTreeMap;
 
 /// What the entries of a stream are.
@@ -20,15 +26,44 @@ pub enum Kind {
     Ticks,
     /// Of `calculated_features`.
     Features,
+    /// Of `order_instructions`.
+    Instructions,
+    /// Of `execution_reports`.
+    Reports,
+    /// Of `trading_state`.
+    Trading,
+    /// Of `drop_copy`.
+    DropCopy,
 }
 
 impl Kind {
-    /// As it is stored: `ticks` or `features`.
+    /// As it is stored: its table's name.
     pub fn name(self) -> &'static str {
         match self {
             Kind::Ticks => "ticks",
             Kind::Features => "features",
+            Kind::Instructions => "order_instructions",
+            Kind::Reports => "execution_reports",
+            Kind::Trading => "trading_state",
+            Kind::DropCopy => "drop_copy",
         }
+    }
+
+    /// The statement that takes its rows.
+    pub fn copy(self) -> &'static str {
+        match self {
+            Kind::Ticks => rows::COPY_TICKS,
+            Kind::Features => rows::COPY_FEATURES,
+            Kind::Instructions => order_rows::COPY_INSTRUCTIONS,
+            Kind::Reports => order_rows::COPY_REPORTS,
+            Kind::Trading => order_rows::COPY_TRADING,
+            Kind::DropCopy => order_rows::COPY_DROP_COPY,
+        }
+    }
+
+    /// Whether its entries say nothing of what is missing before them.
+    pub fn is_unnumbered(self) -> bool {
+        matches!(self, Kind::Instructions | Kind::Trading | Kind::DropCopy)
     }
 }
 
@@ -45,12 +80,21 @@ pub struct Place {
     pub channels: BTreeMap<u16, u64>,
     /// Of features: the last record's number; 0 before the first.
     pub number: u64,
+    /// Of reports: the last of each venue.
+    pub venues: BTreeMap<String, Told>,
 }
 
 impl Place {
     /// A stream's beginning.
     pub fn beginning(stream: i16) -> Place {
-        Place { stream, entry: StreamId::default(), next_row: 1, channels: BTreeMap::new(), number: 0 }
+        Place {
+            stream,
+            entry: StreamId::default(),
+            next_row: 1,
+            channels: BTreeMap::new(),
+            number: 0,
+            venues: BTreeMap::new(),
+        }
     }
 }
 
@@ -69,11 +113,31 @@ pub struct Batch {
     pub gaps: Vec<u8>,
     /// How many, by reason.
     pub gap_counts: BTreeMap<&'static str, u64>,
+    /// Reports that were archived before, and left out.
+    pub repeats: u64,
     /// Entries that went into it.
     pub entries: u64,
 }
 
 impl Batch {
+    fn from(place: Place, room: usize) -> Batch {
+        Batch {
+            from: place.entry,
+            to: place,
+            data: Vec::with_capacity(room),
+            rows: 0,
+            gaps: Vec::new(),
+            gap_counts: BTreeMap::new(),
+            repeats: 0,
+            entries: 0,
+        }
+    }
+
+    /// How much it is, in rows of ticks: what the size of a batch is counted in, whatever its rows are.
+    pub fn weight(&self) -> u64 {
+        ((self.data.len() + self.gaps.len()) / TICK_ROW_BYTES) as u64
+    }
+
     /// Memory that its rows take, bytes.
     pub fn bytes(&self) -> usize {
         self.data.capacity() + self.gaps.capacity()
@@ -86,6 +150,10 @@ pub struct Follower {
     continuity: Continuity,
     /// The last entry of each channel; 0 stands for all of a features stream.
     last_entries: BTreeMap<u16, StreamId>,
+    /// The last entry of each venue's reports.
+    last_reports: BTreeMap<String, StreamId>,
+    /// Redis has lost the stream or a part of it, and its entries do not tell.
+    is_lost: bool,
     /// The last entry that was refused: what is missing right behind it is what it held.
     refused: StreamId,
     resumed: StreamId,
@@ -108,18 +176,12 @@ impl Follower {
             kind,
             continuity,
             last_entries: BTreeMap::new(),
+            last_reports: BTreeMap::new(),
+            is_lost: false,
             refused: StreamId::default(),
             resumed: place.entry,
             order: Vec::new(),
-            batch: Batch {
-                from: place.entry,
-                to: place,
-                data: Vec::new(),
-                rows: 0,
-                gaps: Vec::new(),
-                gap_counts: BTreeMap::new(),
-                entries: 0,
-            },
+            batch: Batch::from(place, 0),
         }
     }
 
@@ -133,18 +195,14 @@ impl Follower {
         if self.kind == Kind::Ticks {
             self.batch.data = by_instrument(&self.batch.data, &mut self.order);
         }
-        let to = self.batch.to.clone();
-        let room = self.batch.data.len();
-        let next = Batch {
-            from: to.entry,
-            to,
-            data: Vec::with_capacity(room),
-            rows: 0,
-            gaps: Vec::new(),
-            gap_counts: BTreeMap::new(),
-            entries: 0,
-        };
+        let next = Batch::from(self.batch.to.clone(), self.batch.data.len());
         std::mem::replace(&mut self.batch, next)
+    }
+
+    /// Redis has lost the stream or a part of it. Where numbers tell what is missing, nothing more is to be said; where
+    /// there are none, a row of gaps before the next entry says it.
+    pub fn lost(&mut self) {
+        self.is_lost = self.kind.is_unnumbered();
     }
 
     /// Takes one entry of the stream. `why` is asked for what is missing behind an entry.
@@ -154,16 +212,12 @@ impl Follower {
         why: &mut dyn FnMut(StreamId) -> Option<WhyMissing>,
     ) -> Option<Refused> {
         let id = record.id;
-        let taken = match self.kind {
-            Kind::Ticks => {
-                let entry = record.fields.and_then(Entry::parse);
-                entry.map(|entry| self.ticks(id, &entry, why)).map_err(|error| error.to_string())
-            }
-            Kind::Features => {
-                let parse = |fields| FeatureRecord::parse(fields).map_err(|error| error.to_string());
-                let record = record.fields.map_err(|error: EntryError| error.to_string()).and_then(parse);
-                record.map(|record| self.feature(id, &record, why))
-            }
+        if std::mem::take(&mut self.is_lost) {
+            self.gap(id, None, None, "redis_lost", "entries have no numbers that would tell how many");
+        }
+        let taken = match record.fields {
+            Ok(fields) => self.entry(id, fields, why),
+            Err(error) => Err(error.to_string()),
         };
         self.batch.to.entry = id;
         self.batch.entries += 1;
@@ -171,6 +225,46 @@ impl Follower {
         self.refused = id;
         self.gap(id, None, None, "malformed", &error);
         Some(format!("entry {id}: {error}"))
+    }
+
+    fn entry(
+        &mut self,
+        id: StreamId,
+        fields: Fields<'_>,
+        why: &mut dyn FnMut(StreamId) -> Option<WhyMissing>,
+    ) -> Result<(), String> {
+        match self.kind {
+            Kind::Ticks => self.ticks(id, &Entry::parse(fields).map_err(|error| error.to_string())?, why),
+            Kind::Features => {
+                let record = FeatureRecord::parse(fields).map_err(|error| error.to_string())?;
+                self.feature(id, &record, why);
+            }
+            Kind::Instructions => {
+                let instruction = Instruction::parse(fields).map_err(|error| error.to_string())?;
+                self.row(|out, stream, row| order_rows::push_instruction(out, stream, row, &instruction));
+            }
+            Kind::Reports => {
+                let report = Report::parse(fields).map_err(|error| error.to_string())?;
+                self.report(id, &report, why)?;
+            }
+            Kind::Trading => {
+                let state = TradingState::parse(fields).map_err(|error| error.to_string())?;
+                self.row(|out, stream, row| order_rows::push_trading(out, stream, row, &state));
+            }
+            Kind::DropCopy => {
+                let copy = DropCopy::parse(&fields)?;
+                self.row(|out, stream, row| order_rows::push_drop_copy(out, stream, row, &copy));
+            }
+        }
+        Ok(())
+    }
+
+    /// Appends one row.
+    fn row(&mut self, push: impl FnOnce(&mut Vec<u8>, i16, u64)) {
+        let Batch { data, rows, to, .. } = &mut self.batch;
+        push(data, to.stream, to.next_row);
+        to.next_row += 1;
+        *rows += 1;
     }
 
     fn ticks(
@@ -222,16 +316,22 @@ impl Follower {
             self.gap(id, None, None, "restarted", &detail);
         }
         self.last_entries.insert(0, id);
-        let Batch { data, rows, to, .. } = &mut self.batch;
-        rows::push_feature(data, to.stream, to.next_row, record);
-        to.number = number;
-        to.next_row += 1;
-        *rows += 1;
+        self.batch.to.number = number;
+        self.row(|out, stream, row| rows::push_feature(out, stream, row, record));
     }
 
     /// Why numbers are missing behind the last entry of a channel.
     fn why(&self, channel: u16, ask: &mut dyn FnMut(StreamId) -> Option<WhyMissing>) -> &'static str {
-        let after = self.last_entries.get(&channel).copied().unwrap_or(self.resumed);
+        self.why_behind(self.last_entries.get(&channel).copied(), ask)
+    }
+
+    /// Why numbers are missing behind an entry, or behind where reading began.
+    fn why_behind(
+        &self,
+        entry: Option<StreamId>,
+        ask: &mut dyn FnMut(StreamId) -> Option<WhyMissing>,
+    ) -> &'static str {
+        let after = entry.unwrap_or(self.resumed);
         if self.refused > after {
             return "malformed";
         }
@@ -247,9 +347,12 @@ impl Follower {
         detail: &str,
     ) {
         let before_row = self.batch.to.next_row;
-        let gap = GapRow { entry, before_row, channel_id, range, reason, detail };
-        rows::push_gap(&mut self.batch.gaps, self.batch.to.stream, &gap);
-        *self.batch.gap_counts.entry(reason).or_default() += 1;
+        self.push_gap(&GapRow { entry, before_row, channel_id, range, reason, detail, venue: None });
+    }
+
+    fn push_gap(&mut self, gap: &GapRow<'_>) {
+        rows::push_gap(&mut self.batch.gaps, self.batch.to.stream, gap);
+        *self.batch.gap_counts.entry(gap.reason).or_default() += 1;
     }
 }
 

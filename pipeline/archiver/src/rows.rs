@@ -19,7 +19,7 @@ pub const COPY_FEATURES: &str = "COPY features (time, row, number, time_ns, inst
      schema_id, publisher_id, channel_id, stream, quality, values) FROM STDIN (FORMAT binary)";
 /// The statement that takes rows of gaps.
 pub const COPY_GAPS: &str = "COPY gaps (time, stream, before_row, channel_id, first, last, reason, entry_id, \
-     detail) FROM STDIN (FORMAT binary)";
+     detail, venue) FROM STDIN (FORMAT binary)";
 
 /// What COPY's data begins with: a signature, no flags, no extension.
 pub const HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
@@ -85,7 +85,7 @@ pub fn push_tick(out: &mut Vec<u8>, stream: i16, row: u64, tick: &Tick) {
 }
 
 /// Appends a value of any length.
-fn put(out: &mut Vec<u8>, value: Option<&[u8]>) {
+pub(crate) fn put(out: &mut Vec<u8>, value: Option<&[u8]>) {
     match value {
         Some(value) => {
             out.extend_from_slice(&(value.len() as u32).to_be_bytes());
@@ -134,12 +134,14 @@ pub struct GapRow<'a> {
     pub before_row: u64,
     /// The channel, for ticks.
     pub channel_id: Option<u16>,
-    /// First and last number that it is about: sequence numbers of ticks, record numbers of features.
+    /// First and last number that it is about: sequence numbers of ticks, numbers of records and reports.
     pub range: Option<(u64, u64)>,
     /// Why, in a word.
-    pub reason: &'a str,
+    pub reason: &'static str,
     /// What else there is to say; empty when nothing.
     pub detail: &'a str,
+    /// The venue, for reports.
+    pub venue: Option<&'a str>,
 }
 
 /// Longest detail that is kept, bytes.
@@ -147,7 +149,7 @@ pub const DETAIL_BYTES_MAX: usize = 512;
 
 /// Appends the row of a gap.
 pub fn push_gap(out: &mut Vec<u8>, stream: i16, gap: &GapRow<'_>) {
-    out.extend_from_slice(&9u16.to_be_bytes());
+    out.extend_from_slice(&10u16.to_be_bytes());
     let time = timestamp_us(gap.entry.ms.saturating_mul(1_000_000));
     put(out, Some(&time.to_be_bytes()));
     put(out, Some(&stream.to_be_bytes()));
@@ -162,6 +164,7 @@ pub fn push_gap(out: &mut Vec<u8>, stream: i16, gap: &GapRow<'_>) {
     let detail = gap.detail.replace('\0', "\u{fffd}");
     let end = detail.floor_char_boundary(DETAIL_BYTES_MAX.min(detail.len()));
     put(out, Some(&detail.as_bytes()[..end]));
+    put(out, gap.venue.map(str::as_bytes));
 }
 
 #[cfg(test)]
@@ -194,10 +197,12 @@ mod tests {
             range: None,
             reason: "malformed",
             detail: &detail,
+            venue: None,
         };
         let mut out = Vec::new();
         push_gap(&mut out, 0, &gap);
-        let at = out.len() - DETAIL_BYTES_MAX;
-        assert!(std::str::from_utf8(&out[at..]).is_ok_and(|text| !text.contains('\0')));
+        // Behind the detail is the length of no venue.
+        let at = out.len() - DETAIL_BYTES_MAX - 4;
+        assert!(std::str::from_utf8(&out[at..out.len() - 4]).is_ok_and(|text| !text.contains('\0')));
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  reader thread (sync)                              writer thread (tokio)
-//!  Members ─ leases ─► claim ──────────────────────► positions: token, place
+//!  Members ─ leases ─► claim ──────────────────────► stream_positions: token, place
 //!  Reader ─ entries ─► Follower ─ Batch ─► queue ──► one transaction: place, COPY
 //!        ◄──────────── claimed, stored, not ours ◄──
 //! ```
@@ -16,19 +16,24 @@ mod reader;
 mod writer;
 
 use crate::catalogue::News;
+use crate::drop_copy::MESSAGE_BYTES_MAX;
 use crate::follow::{Batch, Kind, Place};
 use crate::rows::TICK_ROW_BYTES;
 use crate::store::{Store, StoreError};
 use bus::config::ArchiverDocument;
 use bus::consumer::{ConsumerError, Lease};
-use bus::names::{CALCULATED_FEATURES, RAW_MARKET_DATA, shard_stream};
+use bus::names::{
+    CALCULATED_FEATURES, DROP_COPY, EXECUTION_REPORTS, ORDER_INSTRUCTIONS, RAW_MARKET_DATA, TRADING_STATE,
+    shard_stream,
+};
 use std::io;
 use std::thread::JoinHandle;
 use vitals::{Part, Stop, Vitals};
 
 /// Batches that wait between the two threads.
 const QUEUE: usize = 2;
-/// Entries that are read at a time, of all streams together; of one stream at least [`READ_ENTRIES_MIN`].
+/// Entries that are read at a time, of all streams of ticks and features together; of one stream at least
+/// [`READ_ENTRIES_MIN`]. An entry of the others is less than one of full ticks.
 const READ_ENTRIES: usize = 256;
 /// Entries of one stream that are read at a time, at least.
 const READ_ENTRIES_MIN: usize = 8;
@@ -66,18 +71,33 @@ enum Event {
     NotOurs { lease: Lease },
 }
 
-/// The streams of so many shards, and what is in them.
-fn streams(shards: u16) -> Vec<(String, Kind)> {
+/// The streams of a document, and what is in them.
+fn streams(document: &ArchiverDocument) -> Vec<(String, Kind)> {
+    let shards = document.shards;
     let of = |stream, kind| (0..shards).map(move |shard| (shard_stream(stream, shard, shards), kind));
-    of(RAW_MARKET_DATA, Kind::Ticks).chain(of(CALCULATED_FEATURES, Kind::Features)).collect()
+    let drop_copy = document.drop_copy.then(|| (DROP_COPY.to_owned(), Kind::DropCopy));
+    of(RAW_MARKET_DATA, Kind::Ticks)
+        .chain(of(CALCULATED_FEATURES, Kind::Features))
+        .chain(of(ORDER_INSTRUCTIONS, Kind::Instructions))
+        .chain(of(EXECUTION_REPORTS, Kind::Reports))
+        .chain([(TRADING_STATE.to_owned(), Kind::Trading)])
+        .chain(drop_copy)
+        .collect()
+}
+
+/// Entries of one stream that are read at a time.
+fn read_entries(document: &ArchiverDocument) -> usize {
+    (READ_ENTRIES / (2 * usize::from(document.shards))).max(READ_ENTRIES_MIN)
 }
 
 /// Most memory that rows take, bytes: gathering, being sorted, made from one reply, in the queue and being
 /// written.
 pub fn memory_max(document: &ArchiverDocument) -> usize {
-    let entries = READ_ENTRIES.max(READ_ENTRIES_MIN * 2 * usize::from(document.shards));
+    let entries = read_entries(document);
+    let ticks = entries * 2 * usize::from(document.shards) * ENTRY_TICKS * TICK_ROW_BYTES;
+    let messages = if document.drop_copy { entries * MESSAGE_BYTES_MAX } else { 0 };
     let batches = 3 + QUEUE + 1;
-    (batches * document.batch.rows_max as usize + entries * ENTRY_TICKS) * TICK_ROW_BYTES
+    batches * document.batch.rows_max as usize * TICK_ROW_BYTES + ticks + messages
 }
 
 /// A part of the process whose state is logged when it changes.

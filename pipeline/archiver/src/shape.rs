@@ -4,7 +4,7 @@
 //!
 //! | | plain PostgreSQL | TimescaleDB, Apache | TimescaleDB, community |
 //! |---|---|---|---|
-//! | ticks, features | tables | hypertables | hypertables, columnstore |
+//! | ticks, features, orders | tables | hypertables | hypertables, columnstore |
 //! | `ohlcv_1s`, `ohlcv_1m` | views | views | continuous aggregates |
 //! | retention | `DELETE` by the archiver | `drop_chunks` by the archiver | policies |
 //!
@@ -49,9 +49,15 @@ impl fmt::Display for Edition {
     }
 }
 
-/// The hypertables: name, chunk interval, order within an instrument in the columnstore.
-const HYPERTABLES: [(&str, &str, &str); 2] =
-    [("ticks", "1 hour", "time, row"), ("features", "1 day", "time, row")];
+/// The hypertables: name, chunk interval, what the columnstore keeps together (each in order of time and row). Orders are
+/// few and are asked for by id, which looks into every chunk: theirs are large.
+const HYPERTABLES: [(&str, &str, &str); 5] = [
+    ("ticks", "1 hour", "publisher_id, instrument_id"),
+    ("features", "1 day", "publisher_id, instrument_id"),
+    ("order_instructions", "7 days", "strategy"),
+    ("execution_reports", "7 days", "strategy"),
+    ("drop_copy", "1 day", "venue"),
+];
 /// The bars: name, width, how far back a policy refreshes, how often.
 const BARS: [(&str, &str, &str, &str); 2] =
     [("ohlcv_1s", "1 second", "10 minutes", "10 seconds"), ("ohlcv_1m", "1 minute", "2 hours", "1 minute")];
@@ -187,10 +193,26 @@ async fn bars(
     Ok(())
 }
 
+/// How long the rows of each table are kept, days.
+fn kept(retention: &RetentionSection) -> [(&'static str, Option<u32>); 7] {
+    [
+        ("ticks", retention.ticks_days),
+        ("features", retention.features_days),
+        ("gaps", retention.ticks_days),
+        ("order_instructions", retention.orders_days),
+        ("execution_reports", retention.orders_days),
+        ("trading_state", retention.orders_days),
+        ("drop_copy", retention.orders_days),
+    ]
+}
+
+fn is_hypertable(table: &str) -> bool {
+    HYPERTABLES.iter().any(|(name, ..)| *name == table)
+}
+
 /// Sets the policies of the community edition to what the document says: an earlier one is replaced.
 async fn policies(connection: &mut PgConnection, retention: &RetentionSection) -> Result<(), StoreError> {
-    let kept = [("ticks", retention.ticks_days), ("features", retention.features_days)];
-    for (table, days) in kept {
+    for (table, days) in kept(retention).into_iter().filter(|(table, _)| is_hypertable(table)) {
         let forget = format!("SELECT remove_retention_policy('{table}', if_exists => true)");
         connection.execute(forget.as_str()).await?;
         if let Some(days) = days {
@@ -199,11 +221,10 @@ async fn policies(connection: &mut PgConnection, retention: &RetentionSection) -
         }
     }
     let Some(days) = retention.columnstore_days else { return Ok(()) };
-    for (table, _, order) in HYPERTABLES {
+    for (table, _, segment) in HYPERTABLES {
         let columns = format!(
             "ALTER TABLE {table} SET (timescaledb.compress, \
-             timescaledb.compress_segmentby = 'publisher_id, instrument_id', \
-             timescaledb.compress_orderby = '{order}')"
+             timescaledb.compress_segmentby = '{segment}', timescaledb.compress_orderby = 'time, row')"
         );
         connection.execute(columns.as_str()).await?;
         let forget = format!("SELECT remove_compression_policy('{table}', if_exists => true)");
@@ -225,14 +246,9 @@ pub(crate) async fn retain(
     edition: Option<Edition>,
 ) -> Result<Vec<String>, StoreError> {
     let mut done = Vec::new();
-    let kept = [
-        ("ticks", retention.ticks_days),
-        ("features", retention.features_days),
-        ("gaps", retention.ticks_days),
-    ];
-    for (table, days) in kept {
+    for (table, days) in kept(retention) {
         let Some(days) = days else { continue };
-        let chunks = table != "gaps";
+        let chunks = is_hypertable(table);
         match edition {
             Some(Edition::Community) if chunks => {}
             Some(Edition::Apache) if chunks => {

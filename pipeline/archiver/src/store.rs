@@ -4,7 +4,7 @@
 //! the place from where the rows begin, under the token of our lease. So a batch is stored once, whoever else
 //! writes and however often it is tried: a transaction whose answer was lost is recognised by the place.
 
-use crate::follow::{Batch, Kind, Place};
+use crate::follow::{Batch, Kind, Place, Told};
 use crate::shape::{self, Edition};
 use crate::{catalogue, rows};
 use bus::StreamId;
@@ -179,21 +179,22 @@ impl Store {
         self.ask(async |connection| {
             connection
                 .execute(
-                    sqlx::query("INSERT INTO positions (name, kind) VALUES ($1, $2) ON CONFLICT DO NOTHING")
+                    sqlx::query("INSERT INTO stream_positions (name, kind) VALUES ($1, $2) ON CONFLICT DO NOTHING")
                         .bind(&lease.stream)
                         .bind(kind.name()),
                 )
                 .await?;
             let claim = sqlx::query(
-                "UPDATE positions SET token = $2 WHERE name = $1 AND token <= $2 \
-                 RETURNING stream, entry_id, next_row, number, channels::text AS channels",
+                "UPDATE stream_positions SET token = $2 WHERE name = $1 AND token <= $2 \
+                 RETURNING stream, entry_id, next_row, number, channels::text AS channels, venues::text AS venues",
             );
             let row =
                 claim.bind(&lease.stream).bind(lease.token as i64).fetch_optional(&mut *connection).await?;
             let Some(row) = row else { return Ok(None) };
             let entry: String = row.try_get("entry_id")?;
             let channels: String = row.try_get("channels")?;
-            let foreign = |what: &str| StoreError::Foreign(format!("positions.{what} of {}", lease.stream));
+            let venues: String = row.try_get("venues")?;
+            let foreign = |what: &str| StoreError::Foreign(format!("stream_positions.{what} of {}", lease.stream));
             Ok(Some(Place {
                 stream: row.try_get("stream")?,
                 entry: StreamId::parse(entry.as_bytes()).ok_or_else(|| foreign("entry_id"))?,
@@ -201,6 +202,11 @@ impl Store {
                 number: row.try_get::<i64, _>("number")? as u64,
                 channels: serde_json::from_str::<BTreeMap<u16, u64>>(&channels)
                     .map_err(|_| foreign("channels"))?,
+                venues: serde_json::from_str::<BTreeMap<String, (u64, u64)>>(&venues)
+                    .map_err(|_| foreign("venues"))?
+                    .into_iter()
+                    .map(|(venue, (number, time_ns))| (venue, Told { number, time_ns }))
+                    .collect(),
             }))
         })
         .await
@@ -215,9 +221,11 @@ impl Store {
             let mut transaction = connection.begin().await?;
             // Serialisation of a map of numbers cannot fail.
             let channels = serde_json::to_string(&batch.to.channels).unwrap_or_default();
+            let venues: BTreeMap<&str, (u64, u64)> = batch.to.venues.iter().map(|(v, t)| (v.as_str(), (t.number, t.time_ns))).collect();
+            let venues = serde_json::to_string(&venues).unwrap_or_default();
             let moved = sqlx::query(
-                "UPDATE positions SET entry_id = $4, next_row = $5, number = $6, channels = $7::jsonb, \
-                 committed_at = now() WHERE name = $1 AND token = $2 AND entry_id = $3",
+                "UPDATE stream_positions SET entry_id = $4, next_row = $5, number = $6, channels = $7::jsonb, \
+                 venues = $8::jsonb, committed_at = now() WHERE name = $1 AND token = $2 AND entry_id = $3",
             )
             .bind(&lease.stream)
             .bind(lease.token as i64)
@@ -226,11 +234,12 @@ impl Store {
             .bind(batch.to.next_row as i64)
             .bind(batch.to.number as i64)
             .bind(channels)
+            .bind(venues)
             .execute(&mut *transaction)
             .await?;
             if moved.rows_affected() == 0 {
                 let there =
-                    sqlx::query("SELECT 1 FROM positions WHERE name = $1 AND token = $2 AND entry_id = $3")
+                    sqlx::query("SELECT 1 FROM stream_positions WHERE name = $1 AND token = $2 AND entry_id = $3")
                         .bind(&lease.stream)
                         .bind(lease.token as i64)
                         .bind(batch.to.entry.to_string())
@@ -238,11 +247,7 @@ impl Store {
                         .await?;
                 return Ok(if there.is_some() { Stored::Yes } else { Stored::NotOurs });
             }
-            let table = match kind {
-                Kind::Ticks => rows::COPY_TICKS,
-                Kind::Features => rows::COPY_FEATURES,
-            };
-            copy(&mut transaction, table, &batch.data).await?;
+            copy(&mut transaction, kind.copy(), &batch.data).await?;
             copy(&mut transaction, rows::COPY_GAPS, &batch.gaps).await?;
             transaction.commit().await?;
             Ok(Stored::Yes)

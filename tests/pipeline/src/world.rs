@@ -152,13 +152,12 @@ impl World {
 
     /// How far a stream is archived; nothing as long as the archive does not know it.
     fn archived(&self, stream: &str) -> Result<Option<String>> {
-        let known =
-            "SELECT count(*) FROM pg_tables WHERE schemaname = 'feedplane' AND tablename = 'positions'";
+        let known = "SELECT count(*) FROM pg_tables WHERE schemaname = 'feedplane' AND tablename = 'stream_positions'";
         if self.number(known)? == 0 {
             return Ok(None);
         }
         self.ask(|mut connection| async move {
-            let query = "SELECT entry_id FROM feedplane.positions WHERE name = $1";
+            let query = "SELECT entry_id FROM feedplane.stream_positions WHERE name = $1";
             Ok(sqlx::query_scalar(query).bind(stream).fetch_optional(&mut connection).await?)
         })
     }

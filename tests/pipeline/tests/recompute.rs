@@ -38,7 +38,7 @@ fn recompute(python: &Path, world: &World, session: &Session, shards: u16) {
     let ticks = session.ticks.iter().filter(|tick| tick.as_gap().is_none()).count() as i64;
     assert_eq!(world.number("SELECT count(*) FROM feedplane.ticks").unwrap(), ticks);
     let gaps = session.ticks.len() as i64 - ticks;
-    let archived = "SELECT count(*) FROM feedplane.gaps g JOIN feedplane.positions p USING (stream) WHERE p.kind = 'ticks'";
+    let archived = "SELECT count(*) FROM feedplane.gaps g JOIN feedplane.stream_positions p USING (stream) WHERE p.kind = 'ticks'";
     assert_eq!(world.number(archived).unwrap(), gaps * i64::from(shards));
     // Dense numbers: what is there is there once, in order.
     let holes = "SELECT count(*) FROM (SELECT stream, count(*) AS n, min(row) AS first, max(row) AS last, \

@@ -1,7 +1,7 @@
 //! The reading side: leases, entries, rows; everything that Redis is asked.
 
 use super::lag::LagMeter;
-use super::{Condition, Event, READ_ENTRIES, READ_ENTRIES_MIN, StartError, Work, streams};
+use super::{Condition, Event, StartError, Work, read_entries, streams};
 use crate::catalogue::Catalogue;
 use crate::follow::{Follower, Kind};
 use bus::config::ArchiverDocument;
@@ -86,19 +86,18 @@ impl Service {
         events: Receiver<Event>,
         redis: Condition,
     ) -> Result<Service, StartError> {
-        let kinds: BTreeMap<String, Kind> = streams(document.shards).into_iter().collect();
-        let entries = (READ_ENTRIES / kinds.len()).max(READ_ENTRIES_MIN);
+        let kinds: BTreeMap<String, Kind> = streams(document).into_iter().collect();
         let members = Members::new(MembersConfig {
             redis: document.redis.clone(),
             group: "archiver".into(),
             member: document.member.clone().unwrap_or_else(process_name),
-            streams: streams(document.shards).into_iter().map(|(stream, _)| stream).collect(),
+            streams: streams(document).into_iter().map(|(stream, _)| stream).collect(),
             lease: Duration::from_millis(document.lease_ms),
         })?;
         let now = Instant::now();
         Ok(Service {
             members,
-            reader: Reader::new(&document.redis, entries)?,
+            reader: Reader::new(&document.redis, read_entries(document))?,
             catalogue: Catalogue::new(&document.redis)?,
             link: Link::new(&document.redis)?,
             kinds,
@@ -251,6 +250,9 @@ impl Service {
             tracing::warn!(stream, "Redis has lost the stream or a part of it; going on with what it has");
             metrics::counter!("feedplane_archiver_streams_lost_total", "stream" => stream.clone())
                 .increment(1);
+            if let Some(Owned { state: State::Following(following), .. }) = self.owned.get_mut(stream) {
+                following.follower.lost();
+            }
         }
         let mut entries = 0;
         for (stream, records) in batch.streams()? {
@@ -279,7 +281,7 @@ impl Service {
             (0..WHY_ATTEMPTS).find_map(|_| reader.why_missing(stream, after).ok())
         });
         following.due.get_or_insert_with(|| Instant::now() + self.wait);
-        if following.follower.gathered().rows >= self.rows_max {
+        if following.follower.gathered().weight() >= self.rows_max {
             self.outbox.push_back(following.hand_on(self.kinds[stream], lease));
         }
         if let Some(refused) = refused {
@@ -296,12 +298,12 @@ impl Service {
         loop {
             let gathered = self.owned.iter_mut().filter_map(|(stream, owned)| match &mut owned.state {
                 State::Following(following) => {
-                    Some((following.follower.gathered().rows, stream, &owned.lease, following))
+                    Some((following.follower.gathered().weight(), stream, &owned.lease, following))
                 }
                 _ => None,
             });
             let mut total = 0;
-            let largest = gathered.inspect(|(rows, ..)| total += rows).max_by_key(|(rows, ..)| *rows);
+            let largest = gathered.inspect(|(weight, ..)| total += weight).max_by_key(|(weight, ..)| *weight);
             let Some((_, stream, lease, following)) = largest.filter(|_| total > self.rows_max) else {
                 return;
             };

@@ -99,6 +99,9 @@ impl Writer {
         metrics::histogram!("feedplane_archiver_store_seconds").record(began.elapsed().as_secs_f64());
         metrics::counter!("feedplane_archiver_batches_total").increment(1);
         metrics::counter!("feedplane_archiver_rows_total", "table" => kind.name()).increment(batch.rows);
+        if batch.repeats > 0 {
+            metrics::counter!("feedplane_archiver_repeats_left_out_total").increment(batch.repeats);
+        }
         for (&reason, &count) in &batch.gap_counts {
             metrics::counter!("feedplane_archiver_gaps_total", "reason" => reason).increment(count);
         }

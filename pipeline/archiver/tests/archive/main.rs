@@ -4,5 +4,6 @@
 
 mod content;
 mod failures;
+mod orders;
 mod rig;
 mod trouble;

@@ -179,8 +179,8 @@ impl Rig {
 
     /// Waits until an archiver reads.
     pub(crate) fn wait_for_start(&self) {
-        let streams = "SELECT count(*) FROM positions WHERE token > 0";
-        self.wait_for(streams, 2);
+        let streams = "SELECT count(*) FROM stream_positions WHERE token > 0";
+        self.wait_for(streams, 5);
     }
 
     /// The sequence numbers in the archive, in order of rows; asserts that rows are 1, 2, 3 ….
