@@ -32,6 +32,9 @@ const TIMES_MS: RangeInclusive<u64> = 1..=DAY_MS;
 pub struct RulesSection {
     /// The rules, at most 64, looked at in this order.
     pub rules: Vec<Rule>,
+    /// The oldest record of features whose values count, ms. Longer than the set's `every_ms`. 1 to 86400000.
+    #[serde(default = "default_feature_age_ms")]
+    pub feature_age_max_ms: u64,
 }
 
 /// One rule.
@@ -76,6 +79,8 @@ pub enum RuleAction {
     CancelAll,
     /// Cancels all open orders of the instrument, then trades the position away with immediate-or-cancel orders.
     Flatten {
+        /// Shares or contracts in one order at most; the next one follows after the rule's cooldown.
+        quantity: u64,
         /// How far beyond the other side's best price, ticks. 0 to 10000.
         #[serde(default)]
         cross: u32,
@@ -159,6 +164,9 @@ pub enum OfiSource {
         set: String,
         /// The value's name in the set's schema, as `ofi_10_1000ms`.
         value: String,
+        /// The oldest record whose values count, ms. 1 to 86400000.
+        #[serde(default = "default_feature_age_ms")]
+        age_max_ms: u64,
     },
 }
 
@@ -227,6 +235,9 @@ fn one() -> u32 {
 fn default_cooldown_ms() -> u64 {
     1_000
 }
+fn default_feature_age_ms() -> u64 {
+    10_000
+}
 fn default_pause_ms() -> u64 {
     100
 }
@@ -279,6 +290,7 @@ impl RulesSection {
             check.problem("rules", format!("has {} rules; write 1 to {RULES_MAX}", self.rules.len()));
             return check.problems;
         }
+        check.range("feature_age_max_ms", self.feature_age_max_ms, &TIMES_MS);
         let mut names = BTreeSet::new();
         for (index, rule) in self.rules.iter().enumerate() {
             let at = |field: &str| format!("rules[{index}].{field}");
@@ -292,7 +304,8 @@ impl RulesSection {
                 RuleAction::Buy(order) => order.validate(&at("do.buy"), &mut check),
                 RuleAction::Sell(order) => order.validate(&at("do.sell"), &mut check),
                 RuleAction::CancelAll => {}
-                RuleAction::Flatten { cross } => {
+                RuleAction::Flatten { quantity, cross } => {
+                    check.range(&at("do.flatten.quantity"), *quantity, &QUANTITIES);
                     check.range(&at("do.flatten.cross"), *cross, &(0..=STRATEGY_TICKS_MAX));
                 }
             }
@@ -321,7 +334,8 @@ impl OfiMomentumSection {
     /// Everything that is wrong with the section; `at` is its path in the document.
     pub fn validate(&self, at: &str) -> Vec<Problem> {
         let mut check = Check::below(at);
-        if let OfiSource::Feature { set, value } = &self.source {
+        if let OfiSource::Feature { set, value, age_max_ms } = &self.source {
+            check.range("source.feature.age_max_ms", *age_max_ms, &TIMES_MS);
             check.word("source.feature.set", set, FEATURE_SET_NAME_BYTES_MAX, b"-_");
             check.word("source.feature.value", value, FEATURE_NAME_BYTES_MAX, b"-_.");
         }
@@ -385,7 +399,7 @@ rules:
     fires: while_true
     cooldown_ms: 50
     do: {sell: {quantity: 10, price: {at: mid + 2 * tick}, tif: ioc}}
-  - {name: stop, when: time > 72000, do: {flatten: {cross: 3}}}
+  - {name: stop, when: time > 72000, do: {flatten: {quantity: 50, cross: 3}}}
   - {name: away, when: '!good', do: cancel_all}
 ";
 
@@ -398,7 +412,7 @@ rules:
         assert_eq!((sell.fires, sell.cooldown_ms), (Fires::WhileTrue, 50));
         let RuleAction::Buy(order) = &buy.action else { panic!("{buy:?}") };
         assert_eq!((&order.price, order.tif), (&RulePrice::Join(1), RuleTimeInForce::Day));
-        assert_eq!(stop.action, RuleAction::Flatten { cross: 3 });
+        assert_eq!(stop.action, RuleAction::Flatten { quantity: 50, cross: 3 });
         assert_eq!(away.action, RuleAction::CancelAll);
     }
 
@@ -408,7 +422,7 @@ rules:
         section.rules[0].name = "sell-at".to_owned();
         section.rules[1].cooldown_ms = 0;
         section.rules[1].when = "x".repeat(RULE_EXPRESSION_BYTES_MAX + 1);
-        section.rules[2].action = RuleAction::Flatten { cross: STRATEGY_TICKS_MAX + 1 };
+        section.rules[2].action = RuleAction::Flatten { quantity: 1, cross: STRATEGY_TICKS_MAX + 1 };
         let order = RuleOrder { quantity: 0, price: RulePrice::At(" ".into()), tif: RuleTimeInForce::Ioc };
         section.rules[3].action = RuleAction::Buy(order);
         assert_eq!(
@@ -433,7 +447,7 @@ rules:
         assert_eq!(section.validate(""), []);
         assert_eq!((section.source.clone(), section.exit_ticks), (OfiSource::Book, 0.0));
         (section.exit_ticks, section.clip, section.window_ms) = (0.5, 31, 15);
-        section.source = OfiSource::Feature { set: "sec onds".into(), value: String::new() };
+        section.source = OfiSource::Feature { set: "sec onds".into(), value: String::new(), age_max_ms: 1 };
         let wrong = ["source.feature.set", "source.feature.value", "window_ms", "exit_ticks", "position"];
         assert_eq!(paths(&section.validate("")), wrong);
         (section.enter_ticks, section.exit_ticks) = (f64::NAN, f64::NAN);

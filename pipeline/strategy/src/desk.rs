@@ -8,7 +8,7 @@ use crate::risk::{Denial, Money};
 use book::Book;
 use bus::config::InstrumentKey;
 use bus::{FeatureRecord, FeatureSchema, OrderId, OrderSide, Quality, Quantity, TimeInForce, TradingMode};
-use tick::Price;
+use tick::{Price, StatusAction};
 
 /// The desk of one strategy.
 pub struct Desk<'a> {
@@ -169,6 +169,13 @@ impl<'a> Desk<'a> {
     pub fn book(&self, key: InstrumentKey) -> Option<Book<'_>> {
         let books = &self.core.market.books;
         books.find(key.publisher_id, key.instrument_id).map(|id| books.book(id))
+    }
+
+    /// The venue's word on whether it trades an instrument now; not available when it has not said, or when the
+    /// instrument is not one of the strategy's own.
+    pub fn status(&self, key: InstrumentKey) -> StatusAction {
+        let place = self.core.own_place(self.me, key);
+        place.map_or(StatusAction::NotAvailableForTrading, |place| self.core.market.standing(place).0)
     }
 
     /// The latest values of a feature set of an instrument that some strategy here trades.
