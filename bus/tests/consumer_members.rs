@@ -210,3 +210,19 @@ fn the_rights_that_the_page_lists_are_enough_and_fewer_are_refused_in_words() {
     let error = Member::with_url(&url, "a", 2).tend().unwrap_err().to_string();
     assert!(error.contains("no permissions") && error.contains("docs/consumers.md"), "{error}");
 }
+
+#[test]
+fn a_member_that_keeps_what_it_has_gives_nothing_to_one_that_joins() {
+    let server = RedisServer::start().unwrap();
+    let mut old = Member::new(&server, "b", 1);
+    old.members = old.members.keeping();
+    tend_until(&mut [&mut old], |members| counts(members) == [1]);
+    assert!(old.members.held_until("raw:{0}").unwrap() > Instant::now());
+    // By name the stream would be the newcomer's.
+    let mut new = Member::new(&server, "a", 1);
+    let end = Instant::now() + 3 * LEASE;
+    tend_until(&mut [&mut old, &mut new], |_| Instant::now() > end);
+    assert_eq!((old.held.len(), new.held.len()), (1, 0));
+    old.members.leave().unwrap();
+    tend_until(&mut [&mut new], |members| counts(members) == [1]);
+}

@@ -67,6 +67,7 @@ pub struct Members {
     held: Vec<Held>,
     untold: Tended,
     due: Instant,
+    gives_back: bool,
 }
 
 struct Held {
@@ -114,7 +115,16 @@ impl Members {
     /// When the address cannot be understood.
     pub fn new(config: MembersConfig) -> Result<Members, ConsumerError> {
         let link = Link::new(&config.redis)?;
-        Ok(Members { link, config, held: Vec::new(), untold: Tended::default(), due: Instant::now() })
+        let untold = Tended::default();
+        Ok(Members { link, config, held: Vec::new(), untold, due: Instant::now(), gives_back: true })
+    }
+
+    /// A membership that keeps what it has when others join, until it loses or leaves it. For work that a change of
+    /// owner disturbs, and that must not be anyone else's before this member has ended it.
+    #[must_use]
+    pub fn keeping(mut self) -> Members {
+        self.gives_back = false;
+        self
     }
 
     /// Looks after the leases when it is time to: a third of a lease after the last look. To be called in
@@ -132,7 +142,8 @@ impl Members {
         let (members, before) = self.heard()?;
         self.keep()?;
         let share = share(self.config.streams.len(), members, before);
-        while self.held.len() > share
+        while self.gives_back
+            && self.held.len() > share
             && let Some(held) = self.held.pop()
         {
             self.untold.lost.push(held.lease.stream.clone());
@@ -148,6 +159,11 @@ impl Members {
     /// was no one else's meanwhile.
     pub fn holds(&self, stream: &str) -> bool {
         self.held.iter().any(|held| held.lease.stream == stream && Instant::now() < held.until)
+    }
+
+    /// Until when a stream is this member's, by our own clock; nothing when it is not.
+    pub fn held_until(&self, stream: &str) -> Option<Instant> {
+        self.held.iter().find(|held| held.lease.stream == stream).map(|held| held.until)
     }
 
     /// What proves to Redis that a stream is this member's; nothing when it is not.
