@@ -4,7 +4,7 @@ use super::look::{Kept, Record};
 use anyhow::Result;
 use bus::{Continuity, Entry, Verdict};
 use serde_json::Value;
-use venue::account::{ChannelReport, Report};
+use venue::account::ChannelReport;
 
 /// One channel's sums, in sequence numbers.
 struct Sums {
@@ -16,7 +16,7 @@ struct Sums {
 }
 
 /// Prints the account; whether it adds up.
-pub(super) fn print(report: &Report, stream: &[Record], status: &Value) -> Result<bool> {
+pub(super) fn print(sent: &[ChannelReport], stream: &[Record], status: &Value) -> Result<bool> {
     println!();
     println!("What was sent, and what is in the stream (sequence numbers)");
     println!(
@@ -24,7 +24,7 @@ pub(super) fn print(report: &Report, stream: &[Record], status: &Value) -> Resul
         "channel", "sent", "published", "lost", "ticks", "won A/B", "duplicates", "corrupted"
     );
     let mut all_good = true;
-    for channel in &report.channels {
+    for channel in sent {
         let sums = sums(channel, stream);
         let lines = line_status(status, channel.channel_id);
         let good = sums.problems.is_empty();

@@ -24,6 +24,8 @@ struct Archive {
     features: u64,
     /// Different numbers of feature records.
     feature_numbers: u64,
+    instructions: u64,
+    reports: u64,
 }
 
 /// Prints the reconciliation; whether it adds up.
@@ -32,6 +34,7 @@ pub(super) fn print(
     redis: &mut redis::Connection,
     stream: &[Record],
     channels: &[Channel],
+    trades: bool,
 ) -> Result<bool> {
     let archive = read(url).context("the archive")?;
     let published = of_stream(stream);
@@ -55,16 +58,18 @@ pub(super) fn print(
             if good { "yes" } else { "NO" }
         );
     }
-    let records: u64 = redis::cmd("XLEN").arg(bus::names::CALCULATED_FEATURES).query(redis)?;
-    let good = records == archive.features && records == archive.feature_numbers;
-    all_good &= good;
-    println!(
-        "  {:<16}{records:>14}{:>14}{:>30}  {}",
-        "feature records",
-        archive.features,
-        "",
-        if good { "yes" } else { "NO" }
-    );
+    let counted = [
+        ("feature records", bus::names::CALCULATED_FEATURES, archive.features, true),
+        ("instructions", bus::names::ORDER_INSTRUCTIONS, archive.instructions, trades),
+        ("reports", bus::names::EXECUTION_REPORTS, archive.reports, trades),
+    ];
+    for (what, stream, archived, _) in counted.into_iter().filter(|(.., there)| *there) {
+        let records: u64 = redis::cmd("XLEN").arg(stream).query(redis)?;
+        let good = records == archived;
+        all_good &= good;
+        println!("  {what:<16}{records:>14}{archived:>14}{:>30}  {}", "", if good { "yes" } else { "NO" });
+    }
+    all_good &= archive.features == archive.feature_numbers;
     println!(
         "  every published tick is in the archive {}",
         if archive.twice == 0 {
@@ -107,6 +112,10 @@ fn read(url: &str) -> Result<Archive> {
         let features = "SELECT count(*), count(DISTINCT (stream, number)) FROM feedplane.features";
         let row = sqlx::query(features).fetch_one(&mut connection).await?;
         (archive.features, archive.feature_numbers) = (number(&row, 0)?, number(&row, 1)?);
+        let instructions = "SELECT count(*) FROM feedplane.order_instructions";
+        archive.instructions = number(&sqlx::query(instructions).fetch_one(&mut connection).await?, 0)?;
+        let reports = "SELECT count(*) FROM feedplane.execution_reports";
+        archive.reports = number(&sqlx::query(reports).fetch_one(&mut connection).await?, 0)?;
         Ok(archive)
     })
 }

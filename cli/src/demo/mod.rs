@@ -1,5 +1,11 @@
-//! `feedplane demo`: `feedplane up` in a network namespace of its own, with a made-up exchange (or a capture)
-//! on two bad lines, and at the end a report that must add up: from what was sent to what is in the archive.
+//! `feedplane demo`: `feedplane up` in a network namespace of its own, with an exchange that is traded on and further
+//! channels (or a capture) on two bad lines, and at the end a report that must add up: from what was sent to what is
+//! in the archive, and from what was decided to what the exchange's own books say.
+//!
+//! ```text
+//!  exchange ─ feed A, B ─► data plane ─► Redis ─► features, strategy ─► gateway ─ OUCH ─► exchange
+//!  session  ─ feed A, B ─►                   └──► archive
+//! ```
 //!
 //! Nothing is left behind: the namespace, the services, their databases and the folder end with this
 //! process, also on Ctrl-C. (After SIGKILL the folder stays.)
@@ -9,25 +15,31 @@
 mod account;
 mod archive;
 mod book_view;
+mod exchange;
 mod look;
+mod orders;
 mod table;
 mod world;
 
 use crate::play::feeds_file;
 use anyhow::{Context, Result, ensure};
 use bus::config::FeedsDocument;
-use std::path::PathBuf;
+use exchange::Exchange;
+use lab::network::Network;
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use table::Table;
-use venue::account::Report;
+use venue::account::{ChannelReport, Report};
 use venue::capture::Capture;
 use venue::impair::{Impairment, LineImpairment};
+use venue::live_report::LiveReport;
 use venue::play::{RealClock, play};
 use venue::recorded::Recorded;
 use venue::script::{Pace, Script};
-use venue::send::{RawOutlet, RawTarget, UdpOutlet};
+use venue::send::{Outlet, RawOutlet, RawTarget, UdpOutlet};
 use venue::session::{Channel, Source};
 use venue::synthetic::{SessionEnd, Synthetic, SyntheticSpec};
 use world::World;
@@ -38,8 +50,9 @@ const TURN: Duration = Duration::from_millis(500);
 const IMPAIR_A: &str = "a:loss=0.01,duplicate=0.001,reorder=0.01/3,corrupt=0.0005";
 const IMPAIR_B: &str = "b:loss=0.02,burst=0.0002/20,skew=150us,jitter=50us,corrupt=0.0005";
 
-/// Plays an exchange on two impaired lines, takes them off the wire by XDP, publishes to a private Redis,
-/// calculates features, archives everything, shows it live and proves at the end that it adds up.
+/// Runs an exchange and plays further channels on two impaired lines, takes them off the wire by XDP, publishes to a
+/// private Redis, calculates features, trades by three strategies, archives everything, shows it live and proves at
+/// the end that it adds up.
 ///
 /// As root it works in a network namespace with veth pairs of its own. Without the rights it runs on kernel
 /// sockets over loopback, and says so.
@@ -51,13 +64,16 @@ pub(crate) struct Args {
     /// CME's SBE template XML, for a capture of MDP 3.0.
     #[arg(long, value_name = "FILE", requires = "capture")]
     schema: Option<PathBuf>,
-    /// Channels of the made-up session.
-    #[arg(long, default_value_t = 4, conflicts_with = "capture")]
+    /// Channels beside the exchange's, of a made-up session.
+    #[arg(long, default_value_t = 2, conflicts_with = "capture")]
     channels: u16,
-    /// Messages a second of the made-up session, over all channels.
-    #[arg(long, default_value_t = 100_000.0, conflicts_with = "capture")]
+    /// Messages a second of the made-up session, over all its channels.
+    #[arg(long, default_value_t = 60_000.0, conflicts_with = "capture")]
     rate: f64,
-    /// Seconds that the made-up session lasts.
+    /// Messages a second of the exchange, which take more time than those of a session: they are matched.
+    #[arg(long, default_value_t = 4_000.0, conflicts_with = "capture")]
+    exchange_rate: f64,
+    /// Seconds that exchange and made-up session last.
     #[arg(long, default_value_t = 15, conflicts_with = "capture")]
     seconds: u64,
     /// Packets a second at which a capture is played; its own timing when left out.
@@ -66,7 +82,7 @@ pub(crate) struct Args {
     /// Decides the session and what is lost.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// What is done to a line, as in `feedplane play`; once for each line.
+    /// What is done to a line, as in `feedplane play`; once for each line. The exchange's line B loses nothing.
     #[arg(long, value_name = "LINE:WHAT", default_values = [IMPAIR_A, IMPAIR_B])]
     impair: Vec<LineImpairment>,
 }
@@ -78,23 +94,27 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         signal_hook::flag::register_conditional_shutdown(signal, 1, Arc::clone(&stop)).context("signals")?;
         signal_hook::flag::register(signal, Arc::clone(&stop)).context("signals")?;
     }
-    let world = World::new()?;
+    let mut world = World::new()?;
+    let feeds = world.path("feeds.yaml");
     match &args.capture {
         Some(path) => {
             let open = || Capture::open(path).with_context(|| path.display().to_string());
             let channels = feeds_file::channels(None, path)?;
             let firsts = feeds_file::first_sequences(Recorded::new(open()?, channels.clone()));
             let schema = args.schema.as_ref().map(std::path::absolute).transpose()?;
-            feeds_file::write(&world.path("feeds.yaml"), &channels, schema.as_deref(), &firsts)?;
-            wait_longer(&world)?;
+            feeds_file::write(&feeds, &channels, schema.as_deref(), &firsts)?;
+            wait_longer(&feeds)?;
             let pace = args.pps.map_or(Pace::Recorded { speed: 1.0 }, Pace::PacketsPerSecond);
-            show(args, world, Recorded::new(open()?, channels), pace, &stop)
+            show(args, world, Recorded::new(open()?, channels), pace, None, &stop)
         }
         None => {
             let session = Synthetic::new(&spec(args, &world))?;
-            feeds_file::write_for_synthetic(&world.path("feeds.yaml"), session.channels())?;
-            wait_longer(&world)?;
-            show(args, world, session, Pace::Recorded { speed: 1.0 }, &stop)
+            let exchange = exchange::open(args, &mut world, &stop)?;
+            let channels = [session.channels(), exchange.channels()].concat();
+            feeds_file::write_for_synthetic(&feeds, &channels)?;
+            wait_longer(&feeds)?;
+            exchange::publish_apart(&feeds)?;
+            show(args, world, session, Pace::Recorded { speed: 1.0 }, Some(exchange), &stop)
         }
     }
 }
@@ -102,14 +122,13 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 /// The venue sends both lines from one thread of a machine that it shares with everything else: when it is
 /// held up, a line is late by what no network does. So the demo waits longer for the other line than a
 /// trading desk would.
-fn wait_longer(world: &World) -> Result<()> {
-    let path = world.path("feeds.yaml");
-    let mut document = FeedsDocument::load(&path)?;
+fn wait_longer(feeds: &Path) -> Result<()> {
+    let mut document = FeedsDocument::load(feeds)?;
     for feed in &mut document.feeds {
         feed.gap_timeout_us = 200_000;
         feed.window_packets = 16_384;
     }
-    Ok(std::fs::write(&path, serde_saphyr::to_string(&document)?)?)
+    Ok(std::fs::write(feeds, serde_saphyr::to_string(&document)?)?)
 }
 
 fn spec(args: &Args, world: &World) -> SyntheticSpec {
@@ -117,10 +136,22 @@ fn spec(args: &Args, world: &World) -> SyntheticSpec {
     let mut spec = SyntheticSpec::new(end, args.seed);
     spec.channels = args.channels;
     spec.messages_per_s = args.rate;
-    if let Some(destinations) = world.loopback_destinations() {
-        spec.destinations = destinations;
+    if !world.is_private() {
+        spec.destinations = loopback([31_001, 32_001]);
     }
     spec
+}
+
+/// Where lines go over loopback; groups need a network of one's own.
+fn loopback(ports: [u16; 2]) -> [Option<SocketAddrV4>; 2] {
+    ports.map(|port| Some(SocketAddrV4::new(Ipv4Addr::LOCALHOST, port)))
+}
+
+/// What was played.
+struct Played {
+    channels: Vec<ChannelReport>,
+    /// What the exchange says of itself.
+    exchange: Option<LiveReport>,
 }
 
 fn show<S: Source + Send>(
@@ -128,14 +159,20 @@ fn show<S: Source + Send>(
     mut world: World,
     session: S,
     pace: Pace,
+    exchange: Option<Exchange>,
     stop: &AtomicBool,
 ) -> Result<()> {
-    let channels = session.channels().to_vec();
+    let trades = exchange.is_some();
+    let exchange_channels = exchange.as_ref().map_or(&[][..], |exchange| exchange.channels());
+    let channels = [session.channels(), exchange_channels].concat();
     let impairments = impairments(args, world.is_private());
     println!("feedplane demo");
     println!("  network     {}", world.describe());
     println!("  lines       A: {}\n              B: {}", told(&impairments[0]), told(&impairments[1]));
     println!("  archive     {}", world.describe_archive());
+    if let Some(exchange) = &exchange {
+        println!("  exchange    takes orders on {}, OUCH 5.0 over SoupBinTCP", exchange.address());
+    }
     world.start(stop)?;
     if stop.load(Ordering::Relaxed) {
         println!("\nstopped before it began, as asked");
@@ -143,13 +180,20 @@ fn show<S: Source + Send>(
     }
     println!("  data plane  {}", world.describe_dataplane()?);
     println!();
-    let report = play_and_watch(args, &mut world, session, pace, impairments, stop)?;
+    let script = Script::new(session, pace, impairments, args.seed);
+    let played = play_and_watch(&mut world, script, exchange, stop)?;
     let status = world.stop_dataplane()?;
     world.catch_up()?;
     let stream = look::read_stream(&world)?;
-    let mut adds_up = account::print(&report, &stream, &status)?;
+    let mut adds_up = account::print(&played.channels, &stream, &status)?;
+    if let Some(exchange) = &played.exchange {
+        adds_up &= orders::print(&world, exchange)?;
+    }
     match world.archive()? {
-        Ok(url) => adds_up &= archive::print(url, &mut look::connect(&world)?, &stream, &channels)?,
+        Ok(url) => {
+            let mut redis = look::connect(&world)?;
+            adds_up &= archive::print(url, &mut redis, &stream, &channels, trades)?;
+        }
         Err(why) => println!("\nNo archive: {why}"),
     }
     look::latency(&status);
@@ -167,47 +211,54 @@ fn show<S: Source + Send>(
 }
 
 fn play_and_watch<S: Source + Send>(
-    args: &Args,
     world: &mut World,
-    session: S,
-    pace: Pace,
-    impairments: [Impairment; 2],
+    mut script: Script<S>,
+    exchange: Option<Exchange>,
     stop: &AtomicBool,
-) -> Result<Report> {
-    let mut script = Script::new(session, pace, impairments, args.seed);
+) -> Result<Played> {
     let network = world.network();
     std::thread::scope(|scope| {
-        let player = scope.spawn(|| -> Result<Report> {
-            let mut clock = RealClock::start();
-            Ok(match &network {
-                Some(network) => network.run(|| {
-                    let interfaces = world::VENUE_ENDS.map(|name| Some(name.to_owned()));
-                    let mut outlet = RawOutlet::new(&RawTarget { interfaces, vlan: None, ttl: 1 })?;
-                    play(&mut script, &mut outlet, &mut clock, stop)
-                })?,
-                None => {
-                    let mut outlet = UdpOutlet::new([std::net::Ipv4Addr::LOCALHOST; 2], 1)?;
-                    play(&mut script, &mut outlet, &mut clock, stop)?
-                }
-            })
+        let session = scope.spawn(|| -> Result<Report> {
+            let mut outlet = outlet(network.as_ref())?;
+            Ok(play(&mut script, &mut outlet, &mut RealClock::start(), stop)?)
         });
+        let exchange = exchange.map(Exchange::begin);
         let mut table = Table::new();
         let mut due = Instant::now();
-        while !player.is_finished() {
+        let ended = || session.is_finished() && exchange.as_ref().is_none_or(|thread| thread.is_finished());
+        let mut watched = Ok(());
+        while !ended() && watched.is_ok() {
             if Instant::now() >= due {
                 due += TURN;
-                let shown =
-                    world.status().and_then(|status| table.show(&status, &world.describe_services()?));
-                if let Err(error) = shown {
-                    // The venue must end for this process to end.
-                    stop.store(true, Ordering::Relaxed);
-                    let _ = player.join();
-                    return Err(error);
-                }
+                watched = world.status().and_then(|status| table.show(&status, &world.describe_services()?));
             }
             std::thread::sleep(Duration::from_millis(20));
         }
-        player.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        if watched.is_err() {
+            // Both must end for this process to end.
+            stop.store(true, Ordering::Relaxed);
+        }
+        let session = session.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        let exchange =
+            exchange.map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+        watched?;
+        let exchange = exchange.transpose()?;
+        let mut channels = session?.channels;
+        channels.extend(exchange.iter().flat_map(|report| report.feed.channels.clone()));
+        Ok(Played { channels, exchange })
+    })
+}
+
+/// The venue's way out, for the calling thread, which is in the network from now on: onto its ends of the veth pairs, or
+/// over loopback.
+fn outlet(network: Option<&Network>) -> Result<Box<dyn Outlet>> {
+    Ok(match network {
+        Some(network) => {
+            network.enter_current_thread()?;
+            let interfaces = world::VENUE_ENDS.map(|name| Some(name.to_owned()));
+            Box::new(RawOutlet::new(&RawTarget { interfaces, vlan: None, ttl: 1 })?)
+        }
+        None => Box::new(UdpOutlet::new([Ipv4Addr::LOCALHOST; 2], 1)?),
     })
 }
 

@@ -3,10 +3,10 @@
 
 use crate::up::{self, State, Supervisor};
 use anyhow::{Context, Result, bail};
-use bus::config::{ArchiverUp, BackendChoice, DataplaneUp, UpDocument};
+use bus::TradingMode;
+use bus::config::{ArchiverUp, BackendChoice, DataplaneUp, GatewayUp, StrategyUp, UpDocument};
 use lab::network::Network;
 use serde_json::Value;
-use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -49,6 +49,8 @@ const CATCH_UP_WITHIN: Duration = Duration::from_secs(60);
 /// Fields are dropped in their order: the services before the folder in which their data is.
 pub(super) struct World {
     supervisor: Option<Supervisor>,
+    /// Strategies and gateway.
+    trading: Option<(StrategyUp, GatewayUp)>,
     network: Option<Network>,
     no_archive: Option<String>,
     folder: TempDir,
@@ -66,7 +68,8 @@ impl World {
         let folder = tempfile::Builder::new().prefix("feedplane-demo-").tempdir()?;
         // PostgreSQL, which is never root, must be able to go through.
         std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o711))?;
-        Ok(World { supervisor: None, network, no_archive: lab::postgres::unavailable(), folder })
+        let no_archive = lab::postgres::unavailable();
+        Ok(World { supervisor: None, trading: None, network, no_archive, folder })
     }
 
     /// Whether it has a network of its own.
@@ -82,10 +85,9 @@ impl World {
         self.folder.path().join(name)
     }
 
-    /// Where lines go over loopback; `None` in a network of its own, where groups are used.
-    pub(super) fn loopback_destinations(&self) -> Option<[Option<SocketAddrV4>; 2]> {
-        let to = |port| Some(SocketAddrV4::new(Ipv4Addr::LOCALHOST, port));
-        (!self.is_private()).then(|| [to(31_001), to(32_001)])
+    /// Trades by these strategies, through this gateway.
+    pub(super) fn trade(&mut self, strategy: StrategyUp, gateway: GatewayUp) {
+        self.trading = Some((strategy, gateway));
     }
 
     pub(super) fn describe(&self) -> String {
@@ -108,7 +110,9 @@ impl World {
         let end = Instant::now() + PATIENCE;
         while !stop.load(Ordering::Relaxed) {
             let states = self.supervisor()?.states();
-            let Some((name, state)) = states.iter().find(|(_, state)| !state.is_ready()) else { break };
+            // The gateway is ready when it is logged on, and the exchange's day has not begun.
+            let mut waited_for = states.iter().filter(|(name, _)| *name != "gateway");
+            let Some((name, state)) = waited_for.find(|(_, state)| !state.is_ready()) else { break };
             if let Some(why) = &state.why {
                 bail!("{name}: {why}");
             }
@@ -136,6 +140,11 @@ impl World {
             ..DataplaneUp::default()
         });
         document.archiver = self.no_archive.is_none().then(ArchiverUp::default);
+        if let Some((strategy, gateway)) = &self.trading {
+            document.strategy = Some(strategy.clone());
+            document.gateway = Some(gateway.clone());
+            document.trading = Some(TradingMode::Active);
+        }
         Ok(document)
     }
 

@@ -2,10 +2,11 @@
 
 use super::databases::{postgres_url, redis_url};
 use super::program::FindEndpoint;
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
+use bus::TradingMode;
 use bus::config::{
     ArchiverDocument, BackendChoice, DataplaneDocument, DataplaneUp, FeaturesDocument, FeedsDocument,
-    UpDocument,
+    GatewayDocument, StrategyDocument, UP_SERVICES, UpDocument,
 };
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -17,16 +18,33 @@ use std::path::{Path, PathBuf};
 pub(super) enum Kind {
     Dataplane,
     Features,
+    Strategy,
+    Gateway,
     Archiver,
 }
 
 impl Kind {
-    pub(super) const ALL: [Kind; 3] = [Kind::Dataplane, Kind::Features, Kind::Archiver];
+    /// The archiver is last: it stores what the others still say at their end.
+    pub(super) const ALL: [Kind; UP_SERVICES as usize] =
+        [Kind::Dataplane, Kind::Features, Kind::Strategy, Kind::Gateway, Kind::Archiver];
+
+    /// Whose port it has, counted from the first.
+    fn port(self) -> usize {
+        match self {
+            Kind::Dataplane => 0,
+            Kind::Features => 1,
+            Kind::Archiver => 2,
+            Kind::Strategy => 3,
+            Kind::Gateway => 4,
+        }
+    }
 
     pub(super) fn name(self) -> &'static str {
         match self {
             Kind::Dataplane => "dataplane",
             Kind::Features => "features",
+            Kind::Strategy => "strategy",
+            Kind::Gateway => "gateway",
             Kind::Archiver => "archiver",
         }
     }
@@ -45,6 +63,8 @@ impl Kind {
                 dataplane.health.map(|health| health.listen)
             }
             Kind::Features => Some(FeaturesDocument::load(document).with_context(named)?.health.listen),
+            Kind::Strategy => Some(StrategyDocument::load(document).with_context(named)?.health.listen),
+            Kind::Gateway => Some(GatewayDocument::load(document).with_context(named)?.health.listen),
             Kind::Archiver => Some(ArchiverDocument::load(document).with_context(named)?.health.listen),
         })
     }
@@ -66,6 +86,8 @@ pub(super) struct Plan {
     pub(super) services: Vec<Planned>,
     pub(super) redis: String,
     pub(super) database: String,
+    /// The trading state of a Redis in which nobody has set one.
+    pub(super) trading: Option<TradingMode>,
 }
 
 /// A service and its document.
@@ -88,36 +110,20 @@ impl Plan {
         let database = up.database.clone().unwrap_or_else(|| postgres_url(&folder));
         let private_redis = up.redis.is_none();
         let private_postgres = up.database.is_none() && up.archiver.is_some();
-        let services = Vec::new();
-        let redis_durable = up.redis_durable;
-        let mut plan =
-            Plan { folder, private_redis, redis_durable, private_postgres, services, redis, database };
+        let mut plan = Plan {
+            folder,
+            private_redis,
+            redis_durable: up.redis_durable,
+            private_postgres,
+            services: Vec::new(),
+            redis,
+            database,
+            trading: up.trading,
+        };
         let ports = ports(up.health_port)?;
-        for (kind, port) in Kind::ALL.into_iter().zip(ports) {
-            let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, port)).to_string();
-            let (given, fields) = match kind {
-                Kind::Dataplane => match &up.dataplane {
-                    Some(section) => {
-                        (section.document.as_ref(), plan.dataplane(up, section, &directory, &listen))
-                    }
-                    None => continue,
-                },
-                Kind::Features => match &up.features {
-                    Some(section) => {
-                        let sets = section.sets.as_ref().map_or_else(default_sets, |sets| json!(sets));
-                        let fields = plan.common(up, &listen);
-                        (section.document.as_ref(), with(fields, &json!({"sets": sets})))
-                    }
-                    None => continue,
-                },
-                Kind::Archiver => match &up.archiver {
-                    Some(section) => {
-                        let fields = plan.common(up, &listen);
-                        (section.document.as_ref(), with(fields, &json!({"database": plan.database})))
-                    }
-                    None => continue,
-                },
-            };
+        for kind in Kind::ALL {
+            let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, ports[kind.port()])).to_string();
+            let Some((given, fields)) = plan.document(kind, up, &directory, &listen) else { continue };
             let (document, written) = match given {
                 Some(path) => (directory.join(path), None),
                 None => (plan.folder.join(format!("{}.yaml", kind.name())), Some(text(&fields)?)),
@@ -125,6 +131,43 @@ impl Plan {
             plan.services.push(Planned { kind, document, written });
         }
         Ok(plan)
+    }
+
+    /// The document that is named for a service, and what is written when none is; nothing when it is not to run.
+    fn document<'u>(
+        &self,
+        kind: Kind,
+        up: &'u UpDocument,
+        directory: &Path,
+        listen: &str,
+    ) -> Option<(Option<&'u PathBuf>, Value)> {
+        let common = self.common(up, listen);
+        Some(match kind {
+            Kind::Dataplane => {
+                let section = up.dataplane.as_ref()?;
+                (section.document.as_ref(), self.dataplane(up, section, directory, listen))
+            }
+            Kind::Features => {
+                let section = up.features.as_ref()?;
+                let sets = section.sets.as_ref().map_or_else(default_sets, |sets| json!(sets));
+                (section.document.as_ref(), with(common, &json!({"sets": sets})))
+            }
+            Kind::Strategy => {
+                let section = up.strategy.as_ref()?;
+                let fields = json!({"strategies": section.strategies, "risk": section.risk});
+                (section.document.as_ref(), with(common, &fields))
+            }
+            Kind::Gateway => {
+                let section = up.gateway.as_ref()?;
+                let journal = self.folder.join("gateway");
+                let fields = json!({"sessions": section.sessions, "journal": journal});
+                (section.document.as_ref(), with(common, &fields))
+            }
+            Kind::Archiver => {
+                let section = up.archiver.as_ref()?;
+                (section.document.as_ref(), with(common, &json!({"database": self.database})))
+            }
+        })
     }
 
     fn common(&self, up: &UpDocument, listen: &str) -> Value {
@@ -200,20 +243,16 @@ fn text(document: &impl Serialize) -> Result<String> {
     Ok(format!("# Written by `feedplane up` at each start, from the settings in its document.\n{yaml}"))
 }
 
-/// Three ports: from the given one on, or free ones.
-fn ports(first: u16) -> Result<[u16; 3]> {
+/// A port for each service: from the given one on, or free ones.
+fn ports(first: u16) -> Result<Vec<u16>> {
     if first > 0 {
-        return Ok([first, first + 1, first + 2]);
+        return Ok((first..first + UP_SERVICES).collect());
     }
     // All are held at once, so that they differ.
-    let held: Vec<TcpListener> =
-        (0..3).map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0))).collect::<std::io::Result<_>>()?;
-    let mut ports = [0; 3];
-    for (port, held) in ports.iter_mut().zip(&held) {
-        *port = held.local_addr()?.port();
-    }
-    ensure!(ports.iter().all(|port| *port > 0), "no free ports");
-    Ok(ports)
+    let held: Vec<TcpListener> = (0..UP_SERVICES)
+        .map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))
+        .collect::<std::io::Result<_>>()?;
+    held.iter().map(|held| Ok(held.local_addr()?.port())).collect()
 }
 
 #[cfg(test)]
@@ -238,6 +277,19 @@ mod tests {
             "dataplane: {feeds: feeds.yaml, interface_a: lo, interface_b: lo, core: 1, entries_max: 5}
 features: {}
 archiver: {}
+strategy:
+  risk:
+    total: {position_max: 1, exposure_max: 1, open_orders_max: 1, messages_per_second: 1, message_burst: 1,
+            drawdown_max: 1}
+    sessions: [{days: [mon], open: '00:00', close: '24:00'}]
+  strategies:
+    - {name: q, venue: x, instruments: all, quoter: {half_spread_ticks: 1, size: 1, position_max: 1, quiet_ms: 1000}}
+gateway:
+  sessions:
+    - venue: x
+      limits: {order_quantity_max: 1, order_notional_max: 1, open_orders_max: 1, messages_per_second: 1,
+               message_burst: 1}
+      ouch: {address: 'localhost:1', user: a, password: b}
 shards: 2",
             folder.path(),
         );

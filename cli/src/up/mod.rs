@@ -5,6 +5,8 @@
 //!                                      ├─ service ─ postgres        output ─► journal ─► logs/<name>.log
 //!                                      ├─ service ─ dataplane                    └─► screen (--follow)
 //!                                      ├─ service ─ features        endpoint ─► state ─► view
+//!                                      ├─ service ─ strategy
+//!                                      ├─ service ─ gateway
 //!                                      └─ service ─ archiver
 //! ```
 //!
@@ -18,6 +20,7 @@ mod journal;
 mod program;
 mod service;
 mod supervisor;
+mod trading;
 mod view;
 
 use anyhow::{Context, Result, ensure};

@@ -6,6 +6,7 @@ use super::documents::{Kind, Plan};
 use super::journal::{Follow, Journal};
 use super::program::{Probe, Program};
 use super::service::{Phase, Service, State};
+use super::trading;
 use anyhow::{Context, Result};
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
@@ -13,7 +14,7 @@ use std::time::{Duration, Instant};
 
 /// The data plane publishes what it has taken within 5 s.
 const DATAPLANE_WITHIN: Duration = Duration::from_secs(10);
-/// A consumer stores what it has read.
+/// The gateway waits for its cancels to be confirmed, others store what they have read.
 const CONSUMER_WITHIN: Duration = Duration::from_secs(15);
 /// Redis writes its file; PostgreSQL makes a checkpoint.
 const DATABASE_WITHIN: Duration = Duration::from_secs(30);
@@ -61,6 +62,9 @@ impl Supervisor {
             services.push(Service::start(kind.name(), program, &needs, within)?);
         }
         services.extend(databases);
+        if let Some(mode) = plan.trading {
+            trading::begin_with(mode, plan.redis.clone())?;
+        }
         Ok(Supervisor { services, plan, _lock: lock })
     }
 
@@ -97,6 +101,7 @@ impl Supervisor {
         // Nothing ends a stream that others write.
         let ends = self.state("dataplane").is_some();
         for name in self.services.iter().map(|service| service.name).collect::<Vec<_>>() {
+            // A strategy that ends, or a gateway, has nothing to store: both stop where they are.
             if ends && matches!(name, "features" | "archiver") {
                 self.wait_until_it_has_all(name, DRAIN_WITHIN, &mut told);
             }

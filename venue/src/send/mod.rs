@@ -33,6 +33,16 @@ pub trait Outlet {
     fn flush(&mut self) -> Result<(), SendError>;
 }
 
+impl<O: Outlet + ?Sized> Outlet for Box<O> {
+    fn send(&mut self, dispatch: &Dispatch<'_>) -> Result<(), SendError> {
+        (**self).send(dispatch)
+    }
+
+    fn flush(&mut self) -> Result<(), SendError> {
+        (**self).flush()
+    }
+}
+
 /// Why a packet cannot be sent.
 #[derive(Debug, thiserror::Error)]
 pub enum SendError {
