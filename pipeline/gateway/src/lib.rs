@@ -2,6 +2,9 @@
 //!
 //! `docs/trading.md` has the rules that hold across the processes, `docs/gateway.md` this room.
 
+pub mod fix;
+pub mod journal;
 pub mod line;
 pub mod lines;
+pub mod orders;
 pub mod ouch;

@@ -1,5 +1,6 @@
 //! Which protocol a session speaks: the one place that knows the lines there are.
 
+use crate::fix::FixLine;
 use crate::line::{Line, LineStart};
 use crate::ouch::OuchLine;
 use bus::config::GatewaySession;
@@ -26,16 +27,14 @@ pub fn protocol(session: &GatewaySession) -> &'static str {
 /// When the section cannot be used.
 pub fn start(session: &GatewaySession, start: LineStart) -> Result<Box<dyn Line>, LineStartError> {
     let venue = start.venue.clone();
-    let missing = |what: &str| LineStartError {
-        venue: venue.clone(),
-        why: format!("this build has no line for `{what}`"),
+    let started = match (&session.ouch, &session.fix) {
+        (Some(section), _) => OuchLine::start(section, start).map(boxed).map_err(|error| error.to_string()),
+        (None, Some(section)) => FixLine::start(section, start).map(boxed).map_err(|error| error.to_string()),
+        (None, None) => Err("the session has no protocol: give either `ouch` or `fix`".to_owned()),
     };
-    match (&session.ouch, &session.fix) {
-        (Some(section), _) => match OuchLine::start(section, start) {
-            Ok(line) => Ok(Box::new(line)),
-            Err(error) => Err(LineStartError { venue, why: error.to_string() }),
-        },
-        (None, Some(_)) => Err(missing("fix")),
-        (None, None) => Err(missing("a session without a protocol")),
-    }
+    started.map_err(|why| LineStartError { venue, why })
+}
+
+fn boxed(line: impl Line + 'static) -> Box<dyn Line> {
+    Box::new(line)
 }
