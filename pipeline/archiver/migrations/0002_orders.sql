@@ -59,7 +59,7 @@ CREATE TABLE execution_reports (
 );
 CREATE INDEX execution_reports_id ON execution_reports (id, time);
 CREATE INDEX execution_reports_of ON execution_reports (of) WHERE of IS NOT NULL;
-CREATE INDEX execution_reports_execution ON execution_reports (execution) WHERE execution IS NOT NULL;
+CREATE INDEX execution_reports_execution ON execution_reports (execution, row) WHERE execution IS NOT NULL;
 CREATE INDEX execution_reports_instrument_time ON execution_reports (instrument_id, time);
 CREATE INDEX execution_reports_strategy_time ON execution_reports (strategy, time);
 CREATE INDEX execution_reports_denied ON execution_reports (time) WHERE kind = 'denied';
@@ -88,95 +88,125 @@ CREATE TABLE drop_copy (
 );
 CREATE INDEX drop_copy_venue_time ON drop_copy (venue, time);
 
--- Every trade that stands, once: told twice it counts once, declared void it does not count.
-CREATE VIEW fills AS
+-- Trades and their breaks, each once: told twice they count once. `sign` is -1 for a break.
+CREATE VIEW trades_and_breaks AS
 SELECT f.time, f.time_ns, f.cause_ns, f.strategy, f.venue, f.symbol, f.publisher_id, f.instrument_id, f.id, f.side,
-       f.last_quantity AS quantity, f.last_price::double precision / 1e9 AS price, f.execution, f.venue_order,
-       f.stream, f.row
+       f.last_quantity AS quantity, f.last_price::double precision / 1e9 AS price,
+       CASE f.kind WHEN 'filled' THEN 1 ELSE -1 END AS sign, f.execution, f.venue_order, f.reason, f.stream, f.row
 FROM execution_reports f
-WHERE f.kind = 'filled' AND f.last_quantity <> 0
+WHERE f.kind IN ('filled', 'broken') AND f.last_quantity <> 0
   AND NOT EXISTS (
       SELECT FROM execution_reports e
-      WHERE e.execution = f.execution AND e.kind = 'filled' AND e.venue = f.venue AND e.id = f.id
-        AND (e.stream, e.row) < (f.stream, f.row))
-  AND NOT EXISTS (
-      SELECT FROM execution_reports b
-      WHERE b.execution = f.execution AND b.kind = 'broken' AND b.venue = f.venue AND b.id = f.id);
+      WHERE e.execution = f.execution AND e.kind = f.kind AND e.venue = f.venue AND e.id = f.id
+        AND (e.stream, e.row) < (f.stream, f.row));
+
+-- Trades that stand. A break names the trade, and the order that is in force by then: it voids the last trade of that name
+-- before it. A venue's names begin anew each day.
+CREATE VIEW fills AS
+SELECT f.time, f.time_ns, f.cause_ns, f.strategy, f.venue, f.symbol, f.publisher_id, f.instrument_id, f.id, f.side,
+       f.quantity, f.price, f.execution, f.venue_order, f.reason, f.stream, f.row
+FROM trades_and_breaks f
+WHERE f.sign = 1 AND NOT EXISTS (
+    SELECT FROM execution_reports b
+    WHERE b.execution = f.execution AND b.kind = 'broken' AND b.venue = f.venue AND b.stream = f.stream AND b.row > f.row
+      AND b.strategy IS NOT DISTINCT FROM f.strategy AND b.instrument_id = f.instrument_id
+      AND b.side IS NOT DISTINCT FROM f.side AND b.time < f.time + interval '1 day'
+      AND NOT EXISTS (
+          SELECT FROM execution_reports h
+          WHERE h.execution = f.execution AND h.kind = 'filled' AND h.venue = f.venue AND h.stream = f.stream
+            AND h.row > f.row AND h.row < b.row AND h.id <> f.id AND h.side IS NOT DISTINCT FROM f.side));
 
 -- Each order (a new one or a replacement) with its last state. An order whose instruction is not in the archive is
--- here by its first report, and has no quantity then.
+-- here by its first report, and has no quantity then. A strategy's cancel that was carried out is told under the cancel's
+-- id, `of` the order; an answer to an id that was known already (`repeated`) tells nothing new.
 CREATE VIEW orders AS
 WITH known AS (
-    SELECT i.time, i.id, i.strategy, i.venue, i.symbol, i.publisher_id, i.instrument_id, i.action, i.of, i.side, i.tif,
+    SELECT i.time, i.id, i.strategy, i.venue, i.symbol, i.publisher_id, i.instrument_id, i.of, i.side, i.tif,
            i.quantity, i.price, i.cause_ns, i.created_ns
     FROM order_instructions i
     WHERE i.action <> 'cancel' AND NOT EXISTS (
         SELECT FROM order_instructions e WHERE e.id = i.id AND (e.stream, e.row) < (i.stream, i.row))
     UNION ALL
-    SELECT r.time, r.id, r.strategy, r.venue, r.symbol, r.publisher_id, r.instrument_id, NULL, r.of, r.side, NULL,
+    SELECT r.time, r.id, r.strategy, r.venue, r.symbol, r.publisher_id, r.instrument_id, r.of, r.side, NULL,
            NULL, NULL, r.cause_ns, NULL
     FROM execution_reports r
-    WHERE r.id IS NOT NULL AND (r.of IS NULL OR r.kind NOT IN ('denied', 'cancel_rejected'))
+    WHERE r.id IS NOT NULL
+      AND (r.of IS NULL OR EXISTS (
+          SELECT FROM execution_reports a
+          WHERE a.id = r.id AND a.kind IN ('accepted', 'replaced', 'filled', 'rejected')))
       AND NOT EXISTS (SELECT FROM order_instructions i WHERE i.id = r.id)
       AND NOT EXISTS (SELECT FROM execution_reports e WHERE e.id = r.id AND (e.stream, e.row) < (r.stream, r.row))
+), told AS (
+    SELECT k.*, s.*, t.replaced_by, p.average_price,
+           CASE
+               WHEN t.replaced_by IS NOT NULL THEN 'replaced'
+               WHEN s.last_time IS NULL THEN 'unreported'
+               WHEN s.refused AND coalesce(s.kind, 'sent') IN ('sent', 'unknown') THEN 'rejected'
+               WHEN s.kind IN ('denied', 'rejected', 'cancelled', 'sent', 'unknown') THEN s.kind
+               WHEN s.leaves = 0 THEN 'filled'
+               WHEN s.filled > 0 THEN 'partly_filled'
+               ELSE 'open'
+           END AS state
+    FROM known k
+    CROSS JOIN LATERAL (
+        SELECT (array_agg(r.kind ORDER BY r.stream DESC, r.row DESC)
+                    FILTER (WHERE r.kind NOT IN ('broken', 'cancel_rejected') AND r.reason IS DISTINCT FROM 'repeated'))[1] AS kind,
+               (array_agg(r.filled ORDER BY r.stream DESC, r.row DESC) FILTER (WHERE r.kind <> 'cancel_rejected'))[1] AS filled,
+               (array_agg(r.leaves ORDER BY r.stream DESC, r.row DESC) FILTER (WHERE r.kind <> 'cancel_rejected'))[1] AS leaves,
+               (array_agg(r.reason ORDER BY r.stream DESC, r.row DESC)
+                    FILTER (WHERE r.kind <> 'broken' AND r.reason IS DISTINCT FROM 'repeated'))[1] AS reason,
+               (array_agg(r.text ORDER BY r.stream DESC, r.row DESC)
+                    FILTER (WHERE r.kind <> 'broken' AND r.reason IS DISTINCT FROM 'repeated'))[1] AS text,
+               bool_or(r.kind = 'cancel_rejected') AS refused,
+               max(r.side) AS told_side, max(r.venue_order) AS venue_order, max(r.time) AS last_time,
+               min(r.time_ns) FILTER (WHERE r.kind = 'sent') AS sent_ns,
+               min(r.time_ns) FILTER (WHERE r.kind IN ('accepted', 'rejected', 'filled', 'replaced', 'cancelled',
+                                                       'cancel_rejected')) AS answered_ns
+        FROM execution_reports r WHERE r.id = k.id OR (r.of = k.id AND r.kind = 'cancelled')
+    ) s
+    LEFT JOIN LATERAL (
+        SELECT r.id AS replaced_by FROM execution_reports r WHERE r.of = k.id AND r.kind = 'replaced' LIMIT 1
+    ) t ON true
+    CROSS JOIN LATERAL (
+        SELECT sum(f.quantity * f.price) / sum(f.quantity) FILTER (WHERE f.price IS NOT NULL)::double precision AS average_price
+        FROM fills f WHERE f.id = k.id
+    ) p
 )
-SELECT k.time, k.id, k.strategy, k.venue, k.symbol, k.publisher_id, k.instrument_id,
-       CASE WHEN k.of IS NULL THEN 'new' ELSE 'replace' END AS action, k.of, t.replaced_by,
-       coalesce(k.side, s.side) AS side, k.tif, k.quantity, k.price::double precision / 1e9 AS price,
-       CASE
-           WHEN t.replaced_by IS NOT NULL THEN 'replaced'
-           WHEN s.kind IS NULL AND s.refused IS NULL THEN 'unreported'
-           WHEN s.refused AND coalesce(s.kind, 'sent') IN ('sent', 'unknown') THEN 'rejected'
-           WHEN s.kind IN ('denied', 'rejected', 'sent', 'unknown') THEN s.kind
-           WHEN s.leaves = 0 AND s.kind = 'cancelled' THEN 'cancelled'
-           WHEN s.leaves = 0 THEN 'filled'
-           WHEN s.filled > 0 THEN 'partly_filled'
-           ELSE 'open'
-       END AS state,
-       coalesce(s.filled, 0) AS filled, s.leaves, p.average_price, s.reason, s.text, s.venue_order,
-       k.time AS first_time, greatest(k.time, s.last_time) AS last_time,
-       CASE WHEN k.cause_ns <> 0 THEN k.created_ns - k.cause_ns END AS tick_to_order_ns,
-       CASE WHEN k.cause_ns <> 0 THEN s.sent_ns - k.cause_ns END AS tick_to_sent_ns,
-       s.answered_ns - s.sent_ns AS round_trip_ns, k.cause_ns, k.created_ns
-FROM known k
-CROSS JOIN LATERAL (
-    SELECT (array_agg(r.kind ORDER BY r.stream DESC, r.row DESC)
-            FILTER (WHERE r.kind NOT IN ('broken', 'cancel_rejected')))[1] AS kind,
-           (array_agg(r.filled ORDER BY r.stream DESC, r.row DESC))[1] AS filled,
-           (array_agg(r.leaves ORDER BY r.stream DESC, r.row DESC))[1] AS leaves,
-           (array_agg(r.reason ORDER BY r.stream DESC, r.row DESC) FILTER (WHERE r.kind <> 'broken'))[1] AS reason,
-           (array_agg(r.text ORDER BY r.stream DESC, r.row DESC) FILTER (WHERE r.kind <> 'broken'))[1] AS text,
-           bool_or(r.kind = 'cancel_rejected') AS refused,
-           max(r.side) AS side, max(r.venue_order) AS venue_order, max(r.time) AS last_time,
-           min(r.time_ns) FILTER (WHERE r.kind = 'sent') AS sent_ns,
-           min(r.time_ns) FILTER (WHERE r.kind IN ('accepted', 'rejected', 'filled', 'replaced', 'cancelled',
-                                                   'cancel_rejected')) AS answered_ns
-    FROM execution_reports r WHERE r.id = k.id
-) s
-LEFT JOIN LATERAL (
-    SELECT r.id AS replaced_by FROM execution_reports r WHERE r.of = k.id AND r.kind = 'replaced' LIMIT 1
-) t ON true
-CROSS JOIN LATERAL (
-    SELECT sum(f.quantity * f.price) / sum(f.quantity)::double precision AS average_price FROM fills f WHERE f.id = k.id
-) p;
+SELECT time, id, strategy, venue, symbol, publisher_id, instrument_id,
+       CASE WHEN of IS NULL THEN 'new' ELSE 'replace' END AS action, of, replaced_by, coalesce(side, told_side) AS side, tif,
+       quantity, price::double precision / 1e9 AS price, state, coalesce(filled, 0) AS filled,
+       CASE WHEN state IN ('replaced', 'rejected', 'denied', 'cancelled') THEN 0 ELSE leaves END AS leaves,
+       average_price, reason, text, venue_order, time AS first_time, greatest(time, last_time) AS last_time,
+       CASE WHEN cause_ns <> 0 THEN created_ns - cause_ns END AS tick_to_order_ns,
+       CASE WHEN cause_ns <> 0 THEN sent_ns - cause_ns END AS tick_to_sent_ns,
+       answered_ns - sent_ns AS round_trip_ns, cause_ns, created_ns
+FROM told;
 
--- What each strategy holds, from every trade that stands in the archive.
+-- What each strategy holds: all trades less those declared void, as the gateway counts.
 CREATE VIEW positions AS
-SELECT strategy, publisher_id, instrument_id, max(symbol) AS symbol,
-       coalesce(sum(CASE side WHEN 'buy' THEN quantity ELSE -quantity END) FILTER (WHERE side IS NOT NULL), 0)::bigint AS position,
-       coalesce(sum(quantity) FILTER (WHERE side = 'buy'), 0)::bigint AS bought,
-       coalesce(sum(quantity) FILTER (WHERE side IN ('sell', 'sell_short')), 0)::bigint AS sold,
-       sum(quantity * price) FILTER (WHERE side = 'buy')
-           / sum(quantity) FILTER (WHERE side = 'buy')::double precision AS average_bought,
-       sum(quantity * price) FILTER (WHERE side IN ('sell', 'sell_short'))
-           / sum(quantity) FILTER (WHERE side IN ('sell', 'sell_short'))::double precision AS average_sold,
-       coalesce(sum(CASE side WHEN 'buy' THEN -quantity * price ELSE quantity * price END)
-           FILTER (WHERE side IS NOT NULL), 0) AS cash, -- sold less bought, without the multiplier
-       count(*) AS trades,
-       count(*) FILTER (WHERE side IS NULL) AS trades_without_side, -- of an order that the gateway does not know: in no sum
-       max(time) AS last_time
-FROM fills
-GROUP BY strategy, publisher_id, instrument_id;
+WITH sums AS (
+    SELECT strategy, publisher_id, instrument_id, max(symbol) AS symbol,
+           coalesce(sum(sign * quantity) FILTER (WHERE side = 'buy'), 0)::bigint AS bought,
+           coalesce(sum(sign * quantity) FILTER (WHERE side <> 'buy'), 0)::bigint AS sold,
+           coalesce(sum(sign * quantity) FILTER (WHERE side = 'buy' AND price IS NOT NULL), 0)::bigint AS bought_priced,
+           coalesce(sum(sign * quantity) FILTER (WHERE side <> 'buy' AND price IS NOT NULL), 0)::bigint AS sold_priced,
+           coalesce(sum(sign * quantity * price) FILTER (WHERE side = 'buy'), 0) AS paid,
+           coalesce(sum(sign * quantity * price) FILTER (WHERE side <> 'buy'), 0) AS received,
+           count(*) FILTER (WHERE sign = 1) AS trades, count(*) FILTER (WHERE sign = -1) AS broken,
+           count(*) FILTER (WHERE side IS NULL) AS trades_without_side,
+           count(*) FILTER (WHERE price IS NULL) AS trades_without_price,
+           max(time) AS last_time
+    FROM trades_and_breaks
+    GROUP BY strategy, publisher_id, instrument_id
+)
+SELECT strategy, publisher_id, instrument_id, symbol, bought - sold AS position, bought, sold,
+       paid / nullif(bought_priced, 0) AS average_bought, received / nullif(sold_priced, 0) AS average_sold,
+       received - paid AS cash, -- without the contract's multiplier
+       trades, broken,
+       trades_without_side,  -- of orders that the gateway does not know: in no sum
+       trades_without_price, -- never told, found by asking how a market order stands: in no price, not in cash
+       last_time
+FROM sums;
 
 -- What was denied, by day (UTC), who denied it and why.
 CREATE VIEW denials AS

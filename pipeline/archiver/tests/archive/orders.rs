@@ -197,9 +197,9 @@ fn fill(number: u64, name: &str, trade: (u64, &str, u64, u64, &str)) -> Report {
     }
 }
 
-/// A session of one strategy: an order traded in parts, replaced, and broken in part; one sold short; one denied by the
-/// gateway, two by the strategy, one rejected, one cancelled, one without a report, a replacement refused, and one whose
-/// instruction nobody has.
+/// A session of one strategy: an order traded in part, replaced, traded out, and a trade of it declared void; one sold
+/// short; one denied by the gateway, two by the strategy; one rejected, one cancelled, one without a report, a replacement
+/// refused, and one whose instruction nobody has.
 fn a_session(redis: &mut redis::Connection) {
     let of = id("a");
     let instructions = [
@@ -233,13 +233,9 @@ fn a_session(redis: &mut redis::Connection) {
         Report { of: Some(of), filled: 30, leaves: 90, ..report(5, "b", ReportKind::Replaced) },
         fill(6, "b", (50, "10.25", 80, 40, "E2")),
         fill(7, "b", (40, "10.5", 120, 0, "E3")),
-        // Told again after a reconnection; and void in the end.
+        // Told again after a reconnection. And one of the first order's trades is void, told by the order in force.
         fill(8, "b", (40, "10.5", 120, 0, "E3")),
-        Report {
-            filled: 70,
-            leaves: 0,
-            ..Report { kind: ReportKind::Broken, ..fill(9, "b", (50, "10.25", 70, 0, "E2")) }
-        },
+        Report { kind: ReportKind::Broken, ..fill(9, "b", (30, "10", 90, 0, "E1")) },
         report(10, "c", ReportKind::Sent),
         sell(fill(11, "c", (50, "11", 50, 0, "E1"))),
         denied(12, "d", "order_quantity"),
@@ -249,8 +245,12 @@ fn a_session(redis: &mut redis::Connection) {
         accepted(16, "f", 10),
         report(17, "j", ReportKind::Sent),
         Report { of: Some(id("f")), reason: "L".into(), ..report(18, "j", ReportKind::CancelRejected) },
-        report(19, "f", ReportKind::Cancelled),
+        // A cancel that was carried out is told under its own id.
+        Report { of: Some(id("f")), ..report(19, "g", ReportKind::Cancelled) },
         fill(20, "i", (5, "9", 5, 2, "E9")),
+        // The answer to an instruction that came again, and a trade that was never told.
+        Report { reason: "repeated".into(), filled: 90, ..report(21, "b", ReportKind::Cancelled) },
+        Report { last_price: None, ..fill(22, "i", (2, "9", 7, 0, "")) },
         denied(0, "k", "collar_price"),
         denied(0, "l", "collar_price"),
     ];
@@ -264,7 +264,7 @@ fn the_views_tell_orders_trades_positions_and_denials() {
     let Some(mut rig) = Rig::new() else { return };
     a_session(&mut rig.redis());
     rig.start(0);
-    rig.wait_for("SELECT count(*) FROM execution_reports", 22);
+    rig.wait_for("SELECT count(*) FROM execution_reports", 24);
     rig.wait_for("SELECT count(*) FROM order_instructions", 10);
     let orders = rig
         .rows("SELECT id, state, side, filled, leaves, average_price, action FROM orders ORDER BY id")
@@ -285,14 +285,14 @@ fn the_views_tell_orders_trades_positions_and_denials() {
         )
     };
     let wanted = [
-        "a replaced buy 30 70 10 new",
-        "b filled buy 70 0 10.5 replace",
+        "a replaced buy 30 0 - new",
+        "b filled buy 90 0 10.36111111111111 replace",
         "c filled sell_short 50 0 11 new",
         "d denied buy 0 0 - new",
         "e rejected buy 0 0 - new",
         "f cancelled buy 0 0 - new",
         "h unreported buy 0 - - new",
-        "i partly_filled buy 5 2 9 new",
+        "i filled buy 7 0 9 new",
         "j rejected buy 0 0 - replace",
         "k denied buy 0 0 - new",
         "l denied buy 0 0 - new",
@@ -311,17 +311,19 @@ fn the_views_tell_orders_trades_positions_and_denials() {
     assert_eq!(
         json(&rig, "id, quantity, price, execution", "fills ORDER BY stream, row"),
         [
-            r#"{"id":"a","quantity":30,"price":10,"execution":"E1"}"#,
+            r#"{"id":"b","quantity":50,"price":10.25,"execution":"E2"}"#,
             r#"{"id":"b","quantity":40,"price":10.5,"execution":"E3"}"#,
             r#"{"id":"c","quantity":50,"price":11,"execution":"E1"}"#,
             r#"{"id":"i","quantity":5,"price":9,"execution":"E9"}"#,
+            r#"{"id":"i","quantity":2,"price":null,"execution":null}"#,
         ]
     );
-    let columns = "strategy, instrument_id, symbol, position, bought, sold, average_sold, cash, trades, trades_without_side";
+    let columns = "strategy, symbol, position, bought, sold, average_bought, average_sold, cash, trades, broken, \
+                   trades_without_side, trades_without_price";
     assert_eq!(
         json(&rig, columns, "positions"),
         [
-            r#"{"strategy":"quoter","instrument_id":42,"symbol":"AAPL","position":25,"bought":75,"sold":50,"average_sold":11,"cash":-215,"trades":4,"trades_without_side":0}"#
+            r#"{"strategy":"quoter","symbol":"AAPL","position":47,"bought":97,"sold":50,"average_bought":10.289473684210526,"average_sold":11,"cash":-427.5,"trades":6,"broken":1,"trades_without_side":0,"trades_without_price":1}"#,
         ]
     );
     assert_eq!(
@@ -565,13 +567,13 @@ fn old_orders_are_deleted_only_when_the_document_says_so() {
     a_session(&mut rig.redis());
     rig.document = "retention: {ticks_days: 1, features_days: 1}\n".into();
     rig.start(0);
-    rig.wait_for("SELECT count(*) FROM execution_reports", 22);
+    rig.wait_for("SELECT count(*) FROM execution_reports", 24);
     rig.end(0, libc::SIGTERM);
     rig.start(0);
     rig.wait_for_log(0, "archiving from here on");
     pause(300, 301);
     rig.end(0, libc::SIGTERM);
-    assert_eq!(rig.number("SELECT count(*) FROM execution_reports"), 22);
+    assert_eq!(rig.number("SELECT count(*) FROM execution_reports"), 24);
     rig.document = "retention: {orders_days: 1}\n".into();
     rig.start(0);
     rig.wait_for("SELECT count(*) FROM execution_reports", 0);
