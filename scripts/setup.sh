@@ -5,7 +5,8 @@
 #   system packages   only as root, only those missing, one `apt-get update` at most
 #   TimescaleDB       only as root, in a folder of the user's cache: see timescaledb.sh
 #   .venv             Python readers that the tests compare with, pinned by hash; a link into the user's cache,
-#                     so that another clone with the same requirements downloads nothing
+#                     so that another clone with the same requirements downloads nothing; quickfix, which has no
+#                     wheel, is compiled into it, once, for some minutes
 #
 # A redis-server that runs already is not touched. One that this script installs is neither started nor
 # enabled: tests, benches and the demo start private ones of their own.
@@ -30,6 +31,8 @@ ethtool|has ethtool|the tests of NIC queues
 redis-server|has redis-server|everything that publishes: the demo and its tests
 python3|test -n "$base_python"|the comparison with independent Python readers
 python3-venv|test -n "$base_python" && "$base_python" -c 'import ensurepip, venv'|the comparison with independent Python readers
+g++|has c++|the tests of the FIX line with QuickFIX
+python3-dev|test -n "$base_python" && test -e "$("$base_python" -c 'import sysconfig; print(sysconfig.get_path("include"))')/Python.h"|the tests of the FIX line with QuickFIX
 EOF
 }
 
@@ -137,9 +140,28 @@ make_venv() {
             -r scripts/requirements.txt
         touch "$venv/complete"
     fi
+    compile_packages "$venv"
     if [ "$(readlink .venv || true)" != "$venv" ]; then
         rm -rf .venv
         ln -s "$venv" .venv
+    fi
+}
+
+# Packages without wheels. Without optimisation, which halves the time: they are tested with, not measured.
+compile_packages() {
+    local venv=$1 marker
+    marker=$venv/compiled-$(sha256sum scripts/requirements-compiled.txt | cut -c 1-16)
+    [ -e "$marker" ] && return
+    if kernel_has_oopsed; then
+        say "no QuickFIX: this kernel has oopsed and may never answer about the network; reboot to download"
+        return
+    fi
+    say "compiling scripts/requirements-compiled.txt, some minutes"
+    if CFLAGS=-O0 "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes \
+        -r scripts/requirements-compiled.txt; then
+        touch "$marker"
+    else
+        say "no QuickFIX: the tests of the FIX line with it will be skipped"
     fi
 }
 
