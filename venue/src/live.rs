@@ -27,7 +27,8 @@ use std::net::{SocketAddr, SocketAddrV4};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-/// Most of the exchange's time that passes in one turn, ns: bounds what a turn does, so that sockets are looked at.
+/// Most of the exchange's time that passes in one turn from the first thing on that happens in it, ns: bounds what a
+/// turn does, so that sockets are looked at.
 const TURN_NS: u64 = 1_000_000;
 /// The longest wait, ns: a stop is heard, and heartbeats are in time.
 const WAIT_NS: u64 = 50_000_000;
@@ -218,11 +219,16 @@ impl<O: Outlet> Live<O> {
         if self.is_over(feed_ns, now_ns) {
             return Ok(None);
         }
+        let close_ns = self.duration_ns.filter(|_| self.day == Day::Trading);
+        let due = [feed_ns, self.happens_ns(), close_ns];
+        Ok(Some(due.into_iter().flatten().min().unwrap_or(now_ns + WAIT_NS)))
+    }
+
+    /// When something happens by itself in the exchange.
+    fn happens_ns(&self) -> Option<u64> {
         let background_ns = self.background.as_ref().and_then(Background::next_ns);
         let background_ns = background_ns.filter(|_| self.day == Day::Trading);
-        let close_ns = self.duration_ns.filter(|_| self.day == Day::Trading);
-        let due = [feed_ns, self.exchange().next_ns(), background_ns, close_ns];
-        Ok(Some(due.into_iter().flatten().min().unwrap_or(now_ns + WAIT_NS)))
+        [self.exchange().next_ns(), background_ns].into_iter().flatten().min()
     }
 
     /// Lets the exchange's time pass, and what is due by itself happen: the background, the close.
@@ -232,7 +238,8 @@ impl<O: Outlet> Live<O> {
             Day::Trading => self.duration_ns,
             _ => None,
         };
-        let to_ns = now_ns.min(self.now_ns + TURN_NS);
+        let happens_ns = self.happens_ns().unwrap_or(now_ns).max(self.now_ns);
+        let to_ns = now_ns.min(happens_ns.saturating_add(TURN_NS));
         let to_ns = close_ns.map_or(to_ns, |close_ns| to_ns.min(close_ns));
         let exchange = &mut self.script.source_mut().0;
         if let (Some(background), Day::Trading) = (&mut self.background, self.day) {

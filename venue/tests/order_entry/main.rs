@@ -1,0 +1,9 @@
+//! Order entry: SoupBinTCP and OUCH 5.0 without a socket, over TCP beside the feed, and under hostile clients.
+#![allow(clippy::unwrap_used)]
+
+mod background;
+mod bytes;
+mod live;
+mod ouch;
+mod session;
+mod support;
