@@ -1,6 +1,7 @@
 //! One instrument: its quote, position, open quantities, and what they are worth.
 //!
-//! Invariants: `buys` and `sells` are the sums of the open orders' worst quantities; `exposure` and `profit` are
+//! Invariants: `buys` and `sells` are the sums of the open orders' worst quantities; `nearest` is what going through them
+//! would find; `exposure` and `profit` are
 //! those of the last [`Account::revalue`], which everything that changes them is followed by.
 
 use super::denial::Money;
@@ -73,8 +74,30 @@ pub(super) struct Account {
     /// A ring: as many as the bucket lets through in the duplicate window.
     pub recent: Vec<Recent>,
     pub recent_next: usize,
+    /// Of each of `recent`, at the same place, what can be compared at once.
+    prints: Vec<u32>,
     /// Slots of the open orders.
     pub slots: Vec<u32>,
+    /// Highest price at which an open buy order, lowest at which an open sell order may trade.
+    nearest_buy: Option<i64>,
+    nearest_sell: Option<i64>,
+}
+
+/// The product, when it fits. Two factors of 64 bits always do, and take one multiplication.
+#[inline]
+pub(super) fn product(left: i128, right: i128) -> Option<i128> {
+    match (i64::try_from(left), i64::try_from(right)) {
+        (Ok(left), Ok(right)) => Some(i128::from(left) * i128::from(right)),
+        _ => left.checked_mul(right),
+    }
+}
+
+impl Recent {
+    /// Equal for equal orders; others hardly ever have the same.
+    fn print(&self) -> u32 {
+        let mixed = (self.price as u64 ^ self.quantity.rotate_left(40)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        (mixed >> 32) as u32 ^ u32::from(self.buys)
+    }
 }
 
 impl Account {
@@ -99,7 +122,10 @@ impl Account {
             bucket: Bucket::full(),
             recent: Vec::new(),
             recent_next: 0,
+            prints: Vec::new(),
             slots: Vec::new(),
+            nearest_buy: None,
+            nearest_sell: None,
         };
         account.set_limits(limits, forbidden);
         account
@@ -114,6 +140,9 @@ impl Account {
             let beyond = self.recent.len().saturating_sub(limits.recent);
             self.recent.drain(..beyond);
             self.recent.reserve_exact(limits.recent - self.recent.len());
+            self.prints.clear();
+            self.prints.reserve_exact(limits.recent);
+            self.prints.extend(self.recent.iter().map(Recent::print));
             self.recent_next = if self.recent.len() == limits.recent { 0 } else { self.recent.len() };
             self.slots.reserve(limits.open_orders as usize);
         }
@@ -135,6 +164,22 @@ impl Account {
         }
     }
 
+    /// The price at which an open order of this side would trade first.
+    pub(super) fn nearest(&self, buys: bool) -> Option<i64> {
+        if buys { self.nearest_buy } else { self.nearest_sell }
+    }
+
+    pub(super) fn set_nearest(&mut self, buys: bool, price: Option<i64>) {
+        *(if buys { &mut self.nearest_buy } else { &mut self.nearest_sell }) = price;
+    }
+
+    /// An open order of this side may trade at this price.
+    pub(super) fn comes_nearer(&mut self, buys: bool, price: i64) {
+        let nearest =
+            self.nearest(buys).map_or(price, |other| if buys { other.max(price) } else { other.min(price) });
+        self.set_nearest(buys, Some(nearest));
+    }
+
     /// Position when all buys, and when all sells trade.
     pub(super) fn outcomes(&self, buys: i128, sells: i128) -> Option<(i128, i128)> {
         Some((self.position.checked_add(buys)?, self.position.checked_sub(sells)?))
@@ -150,14 +195,14 @@ impl Account {
         let multiplier = i128::from(self.multiplier()?);
         let (exposure, mark) = match self.quote {
             Some(quote) => {
-                let exposure = position.checked_mul(quote.dearest())?.checked_mul(multiplier)?;
+                let exposure = product(product(position, quote.dearest())?, multiplier)?;
                 (exposure, i128::from(if self.position >= 0 { quote.bid } else { quote.ask }))
             }
             None if position == 0 => (0, 0),
             None => return None,
         };
-        let held = self.position.checked_mul(mark)?;
-        let profit = self.cash.checked_add(held)?.checked_mul(multiplier)?;
+        let held = product(self.position, mark)?;
+        let profit = product(self.cash.checked_add(held)?, multiplier)?;
         Some(Value { position, exposure, profit })
     }
 
@@ -171,6 +216,9 @@ impl Account {
     }
 
     pub(super) fn is_duplicate(&self, order: &Recent, window_ns: u64) -> bool {
+        if !self.prints.contains(&order.print()) {
+            return false;
+        }
         let same = |seen: &&Recent| {
             (seen.buys, seen.price, seen.quantity) == (order.buys, order.price, order.quantity)
         };
@@ -180,9 +228,11 @@ impl Account {
     pub(super) fn remember(&mut self, order: Recent, limit: usize) {
         if self.recent.len() < limit {
             self.recent.push(order);
+            self.prints.push(order.print());
             self.recent_next = self.recent.len() % limit;
         } else if let Some(oldest) = self.recent.get_mut(self.recent_next) {
             *oldest = order;
+            self.prints[self.recent_next] = order.print();
             self.recent_next = (self.recent_next + 1) % limit;
         }
     }

@@ -1,5 +1,6 @@
 //! The decisions, in the order in which they are told: the first that fails is the reason.
 
+use super::account::product;
 use super::account::{Account, Recent, Value};
 use super::denial::{Denial, Money, Number, Reason};
 use super::limits::Limits;
@@ -85,7 +86,7 @@ impl Engine {
         let place = defined.ok_or(Denial::plain(Reason::UnknownInstrument))?;
         let account = &self.accounts[place as usize];
         deny_if(*account.symbol != *instruction.symbol, Reason::SymbolMismatch)?;
-        let limits = account.limits.ok_or(Denial::plain(Reason::NoLimits))?;
+        let limits = account.limits.as_ref().ok_or(Denial::plain(Reason::NoLimits))?;
         deny_if(self.orders.known(&instruction.id).is_some(), Reason::DuplicateId)?;
         deny_if(self.orders.is_full(), Reason::OrderIdsFull)?;
         let (wish, raises) = self.wish(instruction, place)?;
@@ -94,11 +95,11 @@ impl Engine {
         if raises {
             self.trustworthy(account, now_ns)?;
             self.permitted(account, &wish, now_ns)?;
-            order_size(account, &limits, &wish)?;
-            priced(account, &limits, &wish, now_ns)?;
-            self.orders_alike(account, &limits, &wish, now_ns)?;
+            order_size(account, limits, &wish)?;
+            priced(account, limits, &wish, now_ns)?;
+            self.orders_alike(account, limits, &wish, now_ns)?;
             if !lowers {
-                self.exposed(account, &limits, &wish)?;
+                self.exposed(account, limits, &wish)?;
             }
         }
         let rate = |reason, rate: super::limits::Rate| {
@@ -179,13 +180,10 @@ impl Engine {
 
     /// Orders that stand or were just sent.
     fn orders_alike(&self, account: &Account, limits: &Limits, wish: &Wish, now_ns: u64) -> Decision {
-        let own = account.slots.iter().filter_map(|slot| self.orders.get(*slot));
-        let crossed = own.filter(|order| order.buys != wish.buys_it()).find(|order| {
-            let standing = order.aggressive();
-            if wish.buys_it() { standing <= wish.price } else { standing >= wish.price }
-        });
-        if let Some(order) = crossed {
-            let standing = Number::Price(order.aggressive());
+        let meets =
+            |standing: &i64| if wish.buys_it() { *standing <= wish.price } else { *standing >= wish.price };
+        if let Some(standing) = account.nearest(!wish.buys_it()).filter(meets) {
+            let standing = Number::Price(standing);
             return Err(Denial::of(Reason::SelfMatch, Number::Price(wish.price), standing));
         }
         if !wish.is_new {
@@ -258,8 +256,7 @@ impl Engine {
 
 /// |price| × quantity × multiplier.
 fn notional(wish: &Wish, multiplier: i64) -> Option<Money> {
-    let value = i128::from(wish.price).abs().checked_mul(i128::from(wish.quantity))?;
-    value.checked_mul(i128::from(multiplier))
+    product(product(i128::from(wish.price).abs(), i128::from(wish.quantity))?, i128::from(multiplier))
 }
 
 /// One order's quantity and value.

@@ -48,9 +48,11 @@ impl Engine {
     }
 
     pub(super) fn open(&mut self, order: Order) {
-        let (place, worst, buys) = (order.instrument, order.worst(), order.buys);
+        let (place, worst, buys, price) = (order.instrument, order.worst(), order.buys, order.aggressive());
         let slot = self.orders.insert(order);
-        self.accounts[place as usize].slots.push(slot);
+        let account = &mut self.accounts[place as usize];
+        account.slots.push(slot);
+        account.comes_nearer(buys, price);
         self.add(place, buys, i128::from(worst));
     }
 
@@ -64,14 +66,25 @@ impl Engine {
     /// Changes an open order, and what is open with it. One of which nothing is left ends.
     pub(super) fn change(&mut self, slot: u32, change: impl FnOnce(&mut Order)) {
         let Some(order) = self.orders.get_mut(slot) else { return };
-        let before = order.worst();
+        let (before, price_before) = (order.worst(), order.aggressive());
         change(order);
         let (after, place, buys) = (order.worst(), order.instrument, order.buys);
+        let price = order.aggressive();
         let ends = order.leaves == 0 && order.pending.is_none();
         if ends {
             self.unknown -= usize::from(order.unknown);
             self.orders.remove(slot);
             self.accounts[place as usize].slots.retain(|kept| *kept != slot);
+        }
+        let account = &mut self.accounts[place as usize];
+        let gone = ends || if buys { price < price_before } else { price > price_before };
+        if !gone {
+            account.comes_nearer(buys, price);
+        } else if account.nearest(buys) == Some(price_before) {
+            let own = account.slots.iter().filter_map(|slot| self.orders.get(*slot));
+            let prices = own.filter(|order| order.buys == buys).map(Order::aggressive);
+            let nearest = if buys { prices.max() } else { prices.min() };
+            account.set_nearest(buys, nearest);
         }
         self.add(place, buys, i128::from(after) - i128::from(before));
     }

@@ -9,7 +9,7 @@
 //! happens exactly at its limit, is in `docs/risk.md`.
 //!
 //! Who owns what: `limits` the document's limits and the token bucket, `orders` the open orders and every id ever
-//! used, `account` one instrument's position and worth, `check` the decisions, `follow` the reports.
+//! used, `hash` how they are found, `account` one instrument's position and worth, `check` the decisions, `follow` the reports.
 //!
 //! Invariant: an instruction that passes is booked at once, as if all of it traded; what it turns out not to trade is
 //! given back only when a report says so. So the worst case is within every limit whenever an instruction passed.
@@ -18,6 +18,7 @@ mod account;
 mod check;
 mod denial;
 mod follow;
+mod hash;
 mod limits;
 mod orders;
 
@@ -27,6 +28,7 @@ pub use follow::Followed;
 use account::{Account, Quote};
 use bus::config::RiskDocument;
 use bus::{Instruction, OrderAction, OrderId};
+use hash::BuildNumberHasher;
 use limits::{Bucket, Rules};
 use orders::{NO_SLOT, Orders};
 use std::collections::HashMap;
@@ -85,7 +87,7 @@ pub struct Engine {
     unknown: usize,
     now_ns: u64,
     accounts: Vec<Account>,
-    places: HashMap<(u16, u32), u32>,
+    places: HashMap<(u16, u32), u32, BuildNumberHasher>,
     orders: Orders,
     totals: Totals,
     bucket: Bucket,
@@ -105,7 +107,7 @@ impl Engine {
             unknown: 0,
             now_ns: 0,
             accounts: Vec::new(),
-            places: HashMap::new(),
+            places: HashMap::default(),
             orders,
             totals: Totals::default(),
             bucket: Bucket::full(),

@@ -2,6 +2,7 @@
 //!
 //! Invariant: an id whose `slot` is a place leads to an order that has this id, or whose replacement has it.
 
+use super::hash::BuildIdHasher;
 use bus::OrderId;
 use std::collections::HashMap;
 
@@ -60,7 +61,7 @@ impl Order {
 pub(super) struct Orders {
     slots: Vec<Option<Order>>,
     free: Vec<u32>,
-    ids: HashMap<OrderId, Known>,
+    ids: HashMap<OrderId, Known, BuildIdHasher>,
     ids_max: usize,
 }
 
@@ -69,7 +70,7 @@ impl Orders {
         Orders {
             slots: Vec::with_capacity(open_max),
             free: Vec::with_capacity(open_max),
-            ids: HashMap::with_capacity(ids_max),
+            ids: HashMap::with_capacity_and_hasher(ids_max, BuildIdHasher::default()),
             ids_max,
         }
     }
