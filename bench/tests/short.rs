@@ -88,3 +88,8 @@ fn the_table_of_the_archive_has_a_figure_in_every_row() {
         None => every_row_has_a_figure(&run(&["h"])),
     }
 }
+
+#[test]
+fn the_table_of_the_risk_check_has_a_figure_in_every_row() {
+    every_row_has_a_figure(&run(&["i"]));
+}

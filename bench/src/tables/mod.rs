@@ -8,6 +8,7 @@ mod features;
 mod latency;
 mod receiver;
 mod redis;
+mod risk;
 
 use crate::harness::{Effort, Table};
 use anyhow::Result;
@@ -33,6 +34,7 @@ pub const ALL: &[Entry] = &[
     Entry { id: 'f', about: "order book, ns an update", run: book::table },
     Entry { id: 'g', about: "features, ticks a second on one core", run: features::table },
     Entry { id: 'h', about: "ticks a second into the archive", run: archive::table },
+    Entry { id: 'i', about: "risk check of an order", run: risk::table },
 ];
 
 /// What the reader of table (e), a process of its own, saw of a session: when its packets became readable,
