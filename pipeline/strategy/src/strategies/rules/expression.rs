@@ -234,10 +234,11 @@ impl Reader<'_, '_> {
             Expr::Ident(name) => self.name(tree, name, None),
             Expr::Select(select) if !select.test => match &select.operand.expr {
                 Expr::Ident(set) => self.name(tree, set, Some(&select.field)),
-                _ => Err(self.fault(
-                    tree,
-                    "is no feature; write set.name, with `name` in backticks when it has a dot",
-                )),
+                // Only what follows a dot can stand in backticks.
+                Expr::Select(set) if !set.test && set.operand.expr == Expr::Ident("features".to_owned()) => {
+                    self.name(tree, &set.field, Some(&select.field))
+                }
+                _ => Err(self.fault(tree, "is no feature; write set.name, or features.`set`.`name`")),
             },
             Expr::Call(call) => self.call(tree, call),
             Expr::Comprehension(_) => Err(self.fault(tree, "goes through a list; rules have none")),
@@ -372,4 +373,182 @@ fn arithmetic(operator: &str) -> Option<Arithmetic> {
         "max" => Arithmetic::Most,
         _ => return None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::names::Feature;
+    use super::*;
+
+    fn names() -> Names<'static> {
+        Names { used: Vec::new(), schemas: None }
+    }
+
+    /// What a condition says with `bid` and `ask` of these values.
+    fn says(text: &str, bid: f64, ask: f64) -> Option<bool> {
+        let mut names = names();
+        let (bid_at, ask_at) = (names.slot(Name::Bid), names.slot(Name::Ask));
+        let condition = condition(text, &mut names).unwrap();
+        let mut slots = vec![f64::NAN; names.used.len()];
+        (slots[bid_at], slots[ask_at]) = (bid, ask);
+        condition.holds(&slots)
+    }
+
+    #[test]
+    fn operators_bind_as_the_language_says() {
+        for (text, expected) in [
+            ("1 + 2 * 3 == 7", true),
+            ("(1 + 2) * 3 == 9", true),
+            ("10 - 4 - 3 == 3", true),
+            ("7 % 4 == 3 && 8 / 2 / 2 == 2", true),
+            ("true || false && false", true),
+            ("!false && !(1 > 2)", true),
+            ("-2 < -1", true),
+            ("1 < 2 ? 3 > 4 : true", false),
+            ("(bid > 1 ? bid : ask) == 2", true),
+            ("min(bid, ask) == 2 && max(bid, ask) == 3 && abs(bid - ask) == 1", true),
+            ("(bid < ask) == true && (bid > ask) != true", true),
+            ("1e3 == 1000 && 0x10 == 16 && 5u == 5", true),
+        ] {
+            assert_eq!(says(text, 2.0, 3.0), Some(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_missing_value_decides_nothing_where_it_is_needed() {
+        for text in
+            ["bid > 1", "!(bid > 1)", "bid == bid", "bid != 1", "max(bid, ask) > 0", "ask > 1 && bid > 1"]
+        {
+            assert_eq!(says(text, f64::NAN, 2.0), None, "{text}");
+        }
+        // What comes before decides alone.
+        assert_eq!(says("ask > 3 && bid > 1", f64::NAN, 2.0), Some(false));
+        assert_eq!(says("ask > 1 || bid > 1", f64::NAN, 2.0), Some(true));
+    }
+
+    #[test]
+    fn what_is_no_number_decides_nothing() {
+        for text in ["bid / 0 > 1", "0 / 0 != 1", "1e200 * 1e200 > 1", "bid % 0 > 1", "!(bid / 0 > 1)"] {
+            assert_eq!(says(text, 1.0, 2.0), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_feature_can_be_named_whatever_its_set_is_called() {
+        let mut names = names();
+        condition("flow.ofi > features.flow.ofi && features.`1-a`.`b.c` > 1", &mut names).unwrap();
+        let features =
+            [Name::Feature(Feature::new("flow", "ofi")), Name::Feature(Feature::new("1-a", "b.c"))];
+        assert_eq!(names.used, features);
+    }
+
+    #[test]
+    fn one_name_has_one_slot() {
+        let mut names = names();
+        condition("bid > 1 && bid < 2 && set.value > bid && set.value < 9", &mut names).unwrap();
+        assert_eq!(names.used.len(), 2);
+    }
+
+    #[test]
+    fn a_place_is_counted_in_lines_and_characters() {
+        let fault = condition("bid > 1 &&\n  nix < 2", &mut names()).unwrap_err();
+        assert_eq!((fault.line, fault.column), (2, 3));
+        let fault = condition("'é' == 'é' && nix", &mut names()).unwrap_err();
+        assert_eq!(fault.line, 1);
+    }
+
+    #[test]
+    fn what_is_too_deep_or_too_long_is_refused() {
+        let wide = |text: &str, count: usize| text.repeat(count);
+        for text in [
+            wide("(", 500) + "bid > 1" + &wide(")", 500),
+            wide("!", 1_000) + "good",
+            wide("-", 1_000) + "bid > 1",
+            wide("1 + ", 200) + "1 > 2",
+            wide("good ? good : ", 70) + "good",
+            wide("abs(", 200) + "1" + &wide(")", 200) + " > 1",
+            "bid > 1".to_owned() + &wide(" ", RULE_EXPRESSION_BYTES_MAX),
+            wide("[", 1_000),
+            wide("a.", 500) + "b",
+        ] {
+            // An even number of signs may be taken away by the parser: then it is no longer deep.
+            let read = condition(&text, &mut names());
+            assert!(read.is_err() || text.starts_with('!') || text.starts_with('-'), "{text}");
+        }
+        assert!(condition(&(wide("bid > 1 && ", 60) + "ask > 1"), &mut names()).is_ok());
+    }
+
+    #[test]
+    fn any_text_is_refused_or_can_be_evaluated() {
+        bolero::check!().with_type::<Vec<u8>>().with_iterations(2_000).for_each(|bytes| {
+            try_out(&String::from_utf8_lossy(bytes));
+        });
+    }
+
+    #[test]
+    fn any_row_of_words_is_refused_or_can_be_evaluated() {
+        const WORDS: [&str; 40] = [
+            "bid",
+            "ask",
+            "good",
+            "flow.ofi",
+            "flow.`a.b`",
+            "(",
+            ")",
+            "&&",
+            "||",
+            "!",
+            "-",
+            "+",
+            "*",
+            "/",
+            "%",
+            "<",
+            ">=",
+            "==",
+            "!=",
+            "?",
+            ":",
+            "1",
+            "0",
+            "1e308",
+            "true",
+            "min(",
+            "abs(",
+            ",",
+            "[",
+            "]",
+            "{",
+            "}",
+            "'x'",
+            "null",
+            ".",
+            "in",
+            "has(",
+            "\n",
+            "9223372036854775808",
+            "x.all(y, ",
+        ];
+        bolero::check!().with_type::<Vec<u8>>().with_iterations(2_000).for_each(|choices| {
+            let words = choices.iter().map(|choice| WORDS[usize::from(*choice) % WORDS.len()]);
+            try_out(&words.collect::<Vec<_>>().join(" "));
+        });
+    }
+
+    fn try_out(text: &str) {
+        let mut names = names();
+        match condition(text, &mut names) {
+            Ok(condition) => {
+                for value in [0.0, 1.0, -1e308, f64::NAN, f64::INFINITY] {
+                    let _ = condition.holds(&vec![value; names.used.len()]);
+                }
+            }
+            Err(fault) => {
+                assert!(fault.line >= 1 && fault.column >= 1 && !fault.message.contains('\n'), "{fault}")
+            }
+        }
+        if let Ok(number) = number(text, &mut names) {
+            assert!(number.value(&vec![f64::NAN; names.used.len()]).is_none_or(f64::is_finite));
+        }
+    }
 }
