@@ -8,3 +8,5 @@ pub mod line;
 pub mod lines;
 pub mod orders;
 pub mod ouch;
+pub mod service;
+pub mod session;

@@ -72,6 +72,13 @@ impl Journal {
         }
     }
 
+    /// Removes the file of an owner that has done nothing yet.
+    pub fn take_back(&self) {
+        if let Err(error) = std::fs::remove_file(&self.path) {
+            tracing::error!(path = %self.path.display(), %error, "cannot be taken back; start the gateway again");
+        }
+    }
+
     /// Adds a record to what the next commit writes.
     pub fn append(&mut self, time_ns: u64, input: &Input, reports: &[(u16, Report)]) {
         if matches!(self.state, JournalState::Dead { .. }) {
@@ -137,6 +144,11 @@ impl Journal {
     /// The day's folder.
     pub fn folder(&self) -> &Path {
         &self.folder
+    }
+
+    /// How many bytes are on disk.
+    pub fn bytes(&self) -> u64 {
+        self.length
     }
 
     /// How many bytes are on disk, for whoever reads beside.

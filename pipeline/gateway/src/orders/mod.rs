@@ -210,9 +210,27 @@ impl Book {
     }
 
     /// Orders that the venue is to be asked about.
-    pub fn in_doubt(&self) -> Vec<Outgoing> {
-        let doubtful = self.open.iter().filter(|id| self.orders[id].doubt != Doubt::None);
-        doubtful.filter_map(|id| self.outgoing(id)).collect()
+    pub fn in_doubt(&self) -> Vec<(Outgoing, Doubt)> {
+        let doubtful = self.open.iter().map(|id| (id, self.orders[id].doubt));
+        let doubtful = doubtful.filter(|(_, doubt)| *doubt != Doubt::None);
+        doubtful.filter_map(|(id, doubt)| Some((self.outgoing(id)?, doubt))).collect()
+    }
+
+    /// The message that an instruction would become; none when what it names is over or not known.
+    pub fn preview(&self, instruction: &Instruction, wire_ref: WireRef) -> Option<Outgoing> {
+        let of = match instruction.action {
+            OrderAction::New { .. } => None,
+            OrderAction::Replace { of, .. } | OrderAction::Cancel { of } => {
+                Some(self.orders.get(&of).filter(|order| !order.is_ended())?)
+            }
+        };
+        Some(Outgoing {
+            id: instruction.id,
+            wire_ref,
+            action: instruction.action.clone(),
+            symbol: of.map_or(&instruction.symbol, |order| &order.symbol).clone(),
+            target: of.map(target),
+        })
     }
 
     /// Orders in force that are to be cancelled, and whether a cancel of each is on its way: of all that are `unwanted`,
