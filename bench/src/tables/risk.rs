@@ -162,6 +162,7 @@ impl<C: Checks> World<C> {
     fn step(&mut self, instrument: u32, side: OrderSide, quantity: u64, price: i64) -> Result<f64> {
         self.now_ns += APART_NS / u64::from(self.instruments);
         let id = self.ids.next().context("no id is left")?;
+        self.ids.pass(&id);
         let instruction = order(id, instrument, side, quantity, price);
         (self.count, self.last) = (self.count + 1, Some(id));
         let now_ns = self.now_ns;
