@@ -7,6 +7,7 @@ mod check;
 mod decode;
 mod demo;
 mod play;
+mod trading;
 mod up;
 mod venue;
 
@@ -34,6 +35,10 @@ enum Command {
     Demo(demo::Args),
     Up(up::Args),
     Venue(Box<venue::Args>),
+    Halt(trading::HaltArgs),
+    Reduce(trading::ReduceArgs),
+    Resume(trading::ResumeArgs),
+    Trading(trading::ShowArgs),
     /// Work with feeds files.
     #[command(subcommand)]
     Feeds(FeedsCommand),
@@ -51,6 +56,10 @@ fn main() -> ExitCode {
         Command::Demo(args) => demo::run(&args),
         Command::Up(args) => up::run(&args),
         Command::Venue(args) => venue::run(&args),
+        Command::Halt(args) => trading::halt(&args),
+        Command::Reduce(args) => trading::reduce(&args),
+        Command::Resume(args) => trading::resume(&args),
+        Command::Trading(args) => trading::show(&args),
         Command::Feeds(FeedsCommand::Check(args)) => check::run(&args),
     };
     match outcome {
