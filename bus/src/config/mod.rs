@@ -35,7 +35,7 @@ pub use risk::{
     RiskDocument, SessionHours, TotalLimits, Weekday,
 };
 pub use strategy::{
-    InstrumentChoice, InstrumentName, OpeningPosition, STRATEGIES_MAX, STRATEGY_INSTRUMENTS_MAX, StrategyDocument,
+    InstrumentChoice, InstrumentName, OpeningPosition, OpeningReports, STRATEGIES_MAX, STRATEGY_INSTRUMENTS_MAX, StrategyDocument,
     StrategyEntry, StrategyKind,
 };
 pub use strategy_kinds::{

@@ -5,7 +5,7 @@
 
 use super::{
     HealthSection, InstrumentKey, OfiMomentumSection, PriceText, Problem, QuoterSection, RiskDocument,
-    RulesSection, StateSection,
+    RulesSection,
 };
 use crate::ORDER_NAME_BYTES_MAX;
 use crate::names::SHARDS_MAX;
@@ -39,8 +39,8 @@ pub struct StrategyDocument {
     /// How long a silent member keeps its streams before another takes them, ms. 100 to 600000.
     #[serde(default = "default_lease_ms")]
     pub lease_ms: u64,
-    /// Instructions kept in each stream of them. At least as many as a day has: a restart needs all. 1000 to
-    /// 100000000. About 300 bytes each.
+    /// Entries kept in each stream of instructions and of reports: the same number as in the gateway's document. At least
+    /// as many as a day has: a restart needs all of them. 1000 to 100000000. About 300 bytes each.
     #[serde(default = "default_entries_max")]
     pub entries_max: u64,
     /// An instruction without a report for so long is unknown: nothing new passes, and it is published again, ms. 10
@@ -48,9 +48,10 @@ pub struct StrategyDocument {
     /// slow, or what it did not get is denied as too old.
     #[serde(default = "default_answer_within_ms")]
     pub answer_within_ms: u64,
-    /// How often the books are kept, so that a restart need not read the whole day.
-    #[serde(default)]
-    pub state: StateSection,
+    /// How often the books are kept, ms: a restart reads the ticks since then. Keeping large books takes tens of
+    /// milliseconds, so it waits for a quiet moment, twice this time at most. 10 to 3600000.
+    #[serde(default = "default_keep_books_ms")]
+    pub keep_books_ms: u64,
     /// Where metrics and health are.
     pub health: HealthSection,
     /// What orders are checked against, over all strategies of a shard.
@@ -58,6 +59,10 @@ pub struct StrategyDocument {
     /// Positions from before the first entry of the streams of orders and reports.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub opening: Vec<OpeningPosition>,
+    /// Reports that are not in the streams any more, because their effect is in `opening`. When left out, reports count
+    /// from 1; that the first ones are missing means that positions are not known, and nothing new is sent.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub opening_reports: Vec<OpeningReports>,
     /// The strategies, at most 256.
     pub strategies: Vec<StrategyEntry>,
 }
@@ -74,6 +79,19 @@ pub struct OpeningPosition {
     pub position: i64,
     /// The price that profit and loss count from.
     pub price: PriceText,
+}
+
+/// How far a venue's reports in a shard are in `opening`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OpeningReports {
+    /// The gateway session.
+    pub venue: String,
+    /// The shard.
+    #[serde(default)]
+    pub shard: u16,
+    /// Number (`n`) of the last report whose effect is in `opening`.
+    pub number: u64,
 }
 
 /// One strategy: exactly one of `rules`, `ofi_momentum` and `quoter`.
@@ -227,6 +245,9 @@ fn default_lease_ms() -> u64 {
 fn default_entries_max() -> u64 {
     1_000_000
 }
+fn default_keep_books_ms() -> u64 {
+    10_000
+}
 fn default_answer_within_ms() -> u64 {
     1_000
 }
@@ -234,7 +255,7 @@ fn default_answer_within_ms() -> u64 {
 const LEASE_MS: RangeInclusive<u64> = 100..=600_000;
 const ENTRIES: RangeInclusive<u64> = 1_000..=100_000_000;
 const ANSWER_MS: RangeInclusive<u64> = 10..=60_000;
-const STATE_MS: RangeInclusive<u64> = 10..=3_600_000;
+const KEEP_MS: RangeInclusive<u64> = 10..=3_600_000;
 
 impl StrategyEntry {
     /// The section that it has; none when it has none. A valid document has exactly one.
@@ -303,7 +324,7 @@ impl StrategyDocument {
             ("lease_ms", self.lease_ms, LEASE_MS),
             ("entries_max", self.entries_max, ENTRIES),
             ("answer_within_ms", self.answer_within_ms, ANSWER_MS),
-            ("state.every_ms", self.state.every_ms, STATE_MS),
+            ("keep_books_ms", self.keep_books_ms, KEEP_MS),
         ];
         for (field, value, range) in ranges {
             if !range.contains(&value) {
@@ -334,6 +355,16 @@ impl StrategyDocument {
             }
             if !opened.insert((&opening.strategy, opening.instrument)) {
                 problem(at("instrument"), "is there twice for this strategy; say it once".into());
+            }
+        }
+        let mut counted = BTreeSet::new();
+        for (index, opening) in self.opening_reports.iter().enumerate() {
+            if opening.shard >= self.shards {
+                let message = format!("is {}; there are {}, counted from 0", opening.shard, self.shards);
+                problem(format!("opening_reports[{index}].shard"), message);
+            }
+            if !counted.insert((&opening.venue, opening.shard)) {
+                problem(format!("opening_reports[{index}]"), "is there twice; say it once".into());
             }
         }
         for (index, entry) in self.strategies.iter().enumerate() {
@@ -373,8 +404,8 @@ strategies:
     fn a_short_document_has_sane_defaults_and_chooses_instruments() {
         let document = StrategyDocument::parse(WHOLE.as_bytes()).unwrap();
         assert_eq!(
-            (document.lease_ms, document.answer_within_ms, document.state.every_ms),
-            (3_000, 1_000, 1_000)
+            (document.lease_ms, document.answer_within_ms, document.keep_books_ms),
+            (3_000, 1_000, 10_000)
         );
         let [quotes, flow] = &document.strategies[..] else { panic!("{document:?}") };
         assert!(matches!(quotes.kind(), Some(StrategyKind::Quoter(_))));
@@ -398,6 +429,11 @@ strategies:
             ("name: flow", "name: quotes", "strategies[1].name: \"quotes\" is there twice"),
             ("name: flow", "name: 'a b'", "strategies[1].name: use 1 to 32"),
             ("strategy: quotes", "strategy: other", "opening[0].strategy: \"other\" is none"),
+            (
+                "strategies:",
+                "opening_reports: [{venue: sim, shard: 2, number: 7}]\nstrategies:",
+                "opening_reports[0].shard: is 2",
+            ),
             ("position: -5", "position: 0", "opening[0].position: is 0"),
             (
                 ", AAPL]",

@@ -3,17 +3,19 @@
 //! The risk engine is the judge: an order is open as long as it says so, and a trade is what changed its position. The
 //! table of orders and the ledgers follow it, so that they cannot tell another story.
 
-use super::orders::Made;
+use super::orders::{Live, Made};
 use super::{Core, Trouble};
-use crate::desk::OrderState;
+use crate::desk::{OpenOrder, OrderState};
 use bus::config::InstrumentKey;
 use bus::{OrderId, Report, ReportKind};
+use tick::Price;
 
 impl Core {
     /// Follows a report of the stream; whose it is, when it is news.
     pub(super) fn follow(&mut self, report: &Report) -> Option<usize> {
         // Denials made here were booked when they were made.
         if report.number == 0 {
+            report.id.iter().for_each(|id| self.ids.pass(id));
             return None;
         }
         if !self.is_next(report) {
@@ -133,9 +135,33 @@ impl Core {
             let price = report.last_price.map_or(0, |price| price.0);
             self.ledgers[ledger].holding_mut(place).trade(traded, price);
         }
-        if let Some(slot) = slot {
-            self.follow_slot(report, slot, id);
+        match slot {
+            Some(slot) => self.follow_slot(report, slot, id),
+            None if self.engine.is_open(&id) => self.take_over(report, id, ledger),
+            None => {}
         }
+    }
+
+    /// An order that the risk engine took over from a report, because its instruction is gone with the stream. Its
+    /// limit is not known; its strategy can cancel it.
+    fn take_over(&mut self, report: &Report, id: OrderId, ledger: Option<usize>) {
+        let Some(side) = report.side else { return };
+        let key = InstrumentKey { publisher_id: report.publisher_id, instrument_id: report.instrument_id };
+        let place = self.market.place_or_add(key, &report.symbol, &mut self.ledgers);
+        let ledger = ledger.unwrap_or_else(|| self.ledger_or_add(&report.strategy, &report.venue));
+        let order = OpenOrder {
+            id,
+            side,
+            price: Price::UNDEFINED,
+            quantity: report.filled.saturating_add(report.leaves),
+            filled: report.filled,
+            leaves: report.leaves,
+            state: OrderState::Open,
+            replacing: None,
+            cancelling: None,
+            created_ns: report.time_ns,
+        };
+        self.open(Live { order, ledger, place });
     }
 
     /// Brings an open order up to date, or ends it.
@@ -147,7 +173,13 @@ impl Core {
             ReportKind::Sent if order.id == id && order.state == OrderState::Sending => {
                 order.state = OrderState::Sent;
             }
-            ReportKind::Accepted if order.id == id => order.state = OrderState::Open,
+            ReportKind::Accepted if order.id == id => {
+                order.state = OrderState::Open;
+                if order.replacing.is_none() && report.leaves > 0 {
+                    // The venue may take off some of it.
+                    order.leaves = order.leaves.min(report.leaves);
+                }
+            }
             ReportKind::Filled | ReportKind::Broken => {
                 order.filled = report.filled;
                 if !is_replacement {

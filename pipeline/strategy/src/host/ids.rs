@@ -49,15 +49,14 @@ impl IdMaker {
         IdMaker { prefix, next: 0 }
     }
 
-    /// The next id; none when all are used.
-    pub fn next(&mut self) -> Option<OrderId> {
+    /// The next id, which stays the next one until it is [passed](IdMaker::pass); none when all are used.
+    pub fn next(&self) -> Option<OrderId> {
         if self.next == IDS_MAX {
             return None;
         }
         let mut id = [0; PREFIX_BYTES + COUNTER_BYTES];
         id[..PREFIX_BYTES].copy_from_slice(&self.prefix);
         id[PREFIX_BYTES..].copy_from_slice(&digits::<COUNTER_BYTES>(self.next));
-        self.next += 1;
         std::str::from_utf8(&id).ok()?.parse().ok()
     }
 
@@ -81,13 +80,15 @@ mod tests {
     fn ids_say_lease_shard_and_number_and_rise() {
         let mut ids = IdMaker::new(1_767_279_600_123_999, 255);
         let first = ids.next().unwrap();
+        assert_eq!(ids.next(), Some(first));
+        ids.pass(&first);
         let second = ids.next().unwrap();
         assert_eq!(first.as_str().len(), 14);
         assert!(first < second, "{first} {second}");
         assert_eq!(value(&first.as_str().as_bytes()[..7]), Some(1_767_279_600_123));
         assert_eq!(value(&first.as_str().as_bytes()[7..9]), Some(255));
         assert_eq!(&second.as_str()[9..], "00001");
-        let mut other = IdMaker::new(1_767_279_600_124_000, 255);
+        let other = IdMaker::new(1_767_279_600_124_000, 255);
         assert!(other.next().unwrap() > second);
     }
 

@@ -45,10 +45,20 @@ struct Latest {
 
 /// What a venue said about an instrument's trading.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub(crate) struct Said {
-    pub(crate) status: Option<StatusAction>,
+pub struct Said {
+    /// Its state; none when nothing was said.
+    pub status: Option<StatusAction>,
     /// Whether short sales are restricted.
-    pub(crate) short_restricted: bool,
+    pub short_restricted: bool,
+}
+
+/// What venues said about trading: what a restart needs besides the books.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct MarketState {
+    /// About instruments, traded here or not.
+    pub instruments: BTreeMap<InstrumentKey, Said>,
+    /// About whole channels.
+    pub channels: BTreeMap<u16, StatusAction>,
 }
 
 /// The market of one shard.
@@ -59,10 +69,7 @@ pub(crate) struct Market {
     places: HashMap<InstrumentKey, u32>,
     /// Place of each book's instrument.
     by_book: Vec<u32>,
-    /// What was said about instruments, traded or not.
-    pub(crate) said: BTreeMap<InstrumentKey, Said>,
-    /// What was said about whole channels.
-    pub(crate) markets: BTreeMap<u16, StatusAction>,
+    pub(crate) state: MarketState,
     /// Publishers with instruments that have ticks and no definition.
     pub(crate) undefined: BTreeSet<u16>,
     schemas: HashMap<u64, Arc<FeatureSchema>>,
@@ -70,14 +77,13 @@ pub(crate) struct Market {
 }
 
 impl Market {
-    pub(crate) fn new(books: Books) -> Market {
+    pub(crate) fn new(books: Books, state: MarketState) -> Market {
         let mut market = Market {
             by_book: Vec::with_capacity(books.limits().instruments),
             books,
             traded: Vec::new(),
             places: HashMap::new(),
-            said: BTreeMap::new(),
-            markets: BTreeMap::new(),
+            state,
             undefined: BTreeSet::new(),
             schemas: HashMap::new(),
             refused_ticks: 0,
@@ -175,12 +181,19 @@ impl Market {
         if let Some(book) = book {
             self.by_book[book.index()] = place;
         }
-        for ledger in ledgers.iter_mut().filter(|ledger| ledger.wants(key, &row.symbol)) {
-            if !ledger.places.contains(&place) {
+        self.choose(place, ledgers);
+        Some(place)
+    }
+
+    /// Gives the instrument to the strategies whose own it is.
+    pub(crate) fn choose(&self, place: u32, ledgers: &mut [Ledger]) {
+        let TradedInstrument { key, symbol, .. } = &self.traded[place as usize].instrument;
+        // One that only orders or positions name is not defined: it has no symbol.
+        for ledger in ledgers.iter_mut().filter(|ledger| ledger.wants(*key, symbol)) {
+            if !symbol.is_empty() && !ledger.places.contains(&place) {
                 ledger.places.push(place);
             }
         }
-        Some(place)
     }
 
     /// Instruments that nobody traded may be traded by now: their definitions are asked for again.
@@ -239,7 +252,7 @@ impl Market {
         let status = StatusAction(u8::try_from(tick.size).unwrap_or(0));
         let codes = tick.order_id.to_le_bytes();
         if tick.instrument_id != 0 {
-            let said = self.said.entry(key_of(tick)).or_default();
+            let said = self.state.instruments.entry(key_of(tick)).or_default();
             match status {
                 StatusAction::None => {}
                 // ITCH's Reg SHO indicator: `0` lifts the restriction; another venue's code is not known.
@@ -266,12 +279,12 @@ impl Market {
             if own.is_empty() {
                 groupless = true;
             } else if group.is_empty() || own.as_bytes() == group.trim_ascii() {
-                self.said.entry(*key).or_default().status = Some(status);
+                self.state.instruments.entry(*key).or_default().status = Some(status);
             }
         }
         // Also before any instrument of the channel is known: ITCH says it once a day.
         if groupless || touched.is_empty() {
-            self.markets.insert(tick.channel_id, status);
+            self.state.channels.insert(tick.channel_id, status);
         }
         touched.iter().filter_map(|key| self.place(*key)).collect()
     }
@@ -279,11 +292,11 @@ impl Market {
     /// What holds for a place now: whether the venue trades it, and whether short sales are restricted.
     pub(crate) fn standing(&self, place: u32) -> (StatusAction, bool) {
         let traded = &self.traded[place as usize];
-        let said = self.said.get(&traded.instrument.key).copied().unwrap_or_default();
+        let said = self.state.instruments.get(&traded.instrument.key).copied().unwrap_or_default();
         let mut status = said.status.unwrap_or(StatusAction::NotAvailableForTrading);
         if traded.group.trim().is_empty()
             && let Some(book) = traded.book
-            && let Some(market) = self.markets.get(&self.books.book(book).channel_id())
+            && let Some(market) = self.state.channels.get(&self.books.book(book).channel_id())
             && *market != StatusAction::Trading
             && status == StatusAction::Trading
         {

@@ -27,6 +27,7 @@ mod rebuild;
 mod send;
 
 pub use ids::IdMaker;
+pub use market::{MarketState, Said};
 pub use rebuild::{Rebuilt, rebuild};
 
 use crate::desk::{Desk, Features};
@@ -61,10 +62,14 @@ pub struct HostConfig<'a> {
     pub answer_within_ns: u64,
     /// Positions from before the first report.
     pub opening: &'a [OpeningPosition],
+    /// For venues whose first reports are in `opening`: the number of the last of these.
+    pub opening_reports: &'a [(String, u64)],
     /// Makes the order ids.
     pub ids: IdMaker,
     /// The books, empty or restored.
     pub books: Books,
+    /// What venues said about trading, up to where the books are.
+    pub market: MarketState,
     /// The strategies.
     pub strategies: Vec<HostedStrategy>,
 }
@@ -161,14 +166,14 @@ impl Host {
             now_ns: 0,
             cause_ns: 0,
             mode: TradingMode::Halted,
-            market: Market::new(config.books),
+            market: Market::new(config.books, config.market),
             engine,
-            orders: Orders::default(),
+            orders: Orders::new(config.risk.total.order_ids_max as usize),
             ledgers: Vec::new(),
             ids: config.ids,
             out: Vec::new(),
             answer_within_ns: config.answer_within_ns,
-            numbers: HashMap::new(),
+            numbers: config.opening_reports.iter().cloned().collect(),
             trouble: None,
             risk: config.risk.clone(),
             counts: Counts::default(),
@@ -187,7 +192,8 @@ impl Host {
     }
 
     /// Other limits and strategies from now on. A strategy whose `strategy` is none here goes on as it is; the orders
-    /// of one that is not named any more are cancelled. Definitions are to be told again after it.
+    /// of one that is not named any more are cancelled. Instruments that nobody traded before are undefined after it: see
+    /// [`Host::take_undefined`].
     pub fn configure(&mut self, now_ns: u64, risk: &RiskDocument, strategies: Vec<Reconfigured>) {
         self.advance(now_ns);
         let core = &mut self.core;
@@ -206,6 +212,7 @@ impl Host {
         }
         core.market.traded.iter_mut().for_each(|traded| traded.followers.clear());
         for place in 0..core.market.traded.len() as u32 {
+            core.market.choose(place, &mut core.ledgers);
             core.follow_place(place);
         }
         core.market.forget_nobodys();
@@ -357,11 +364,11 @@ impl Host {
         Some(Desk::new(&mut self.core, ledger))
     }
 
-    /// Every position that is not 0: strategy, instrument, position.
+    /// Every position that was ever taken, 0 when it is closed: strategy, instrument, position.
     pub fn positions(&self) -> impl Iterator<Item = (&str, InstrumentKey, i64)> {
         self.core.ledgers.iter().flat_map(|ledger| {
             let held = self.core.market.traded.iter().zip(&ledger.holdings);
-            held.filter(|(_, holding)| holding.position != 0)
+            held.filter(|(_, holding)| holding.position != 0 || holding.cash != 0)
                 .map(|(traded, holding)| (ledger.name.as_str(), traded.instrument.key, holding.position))
         })
     }
@@ -369,6 +376,26 @@ impl Host {
     /// The books, to be saved.
     pub fn books(&self) -> &Books {
         &self.core.market.books
+    }
+
+    /// What venues said about trading, to be saved with the books.
+    pub fn market(&self) -> &MarketState {
+        &self.core.market.state
+    }
+
+    /// The keys of all instruments that strategies trade.
+    pub fn traded(&self) -> impl Iterator<Item = InstrumentKey> {
+        self.core.market.traded.iter().map(|traded| traded.instrument.key)
+    }
+
+    /// Goes on under another lease: ids from this maker from now on.
+    pub fn renew(&mut self, ids: IdMaker) {
+        self.core.ids = ids;
+    }
+
+    /// How long an instruction may go without a report from now on, ns.
+    pub fn set_answer_within(&mut self, answer_within_ns: u64) {
+        self.core.answer_within_ns = answer_within_ns;
     }
 
     /// Takes time forward, and at each step looks after what waits for an answer and lets strategies look at the clock.
@@ -424,7 +451,7 @@ impl Core {
     fn take_tick(&mut self, tick: &Tick) -> Option<u32> {
         let (applied, place) = self.market.apply(tick);
         if applied.channel_changed {
-            self.look_at_all_books(tick.ts_recv);
+            self.look_at_all_books();
         }
         if tick.action == Action::Status {
             for place in self.market.status(tick) {
@@ -456,7 +483,7 @@ impl Core {
 
     /// A whole channel changed.
     #[cold]
-    fn look_at_all_books(&mut self, _time_ns: u64) {
+    fn look_at_all_books(&mut self) {
         for place in 0..self.market.traded.len() as u32 {
             let (good, ..) = self.market.quote(place);
             let traded = &mut self.market.traded[place as usize];
@@ -492,6 +519,10 @@ impl Core {
         traded.instrument.multiplier = said.or(default).map(|text| text.0).or(multiplier);
         self.engine.define(key.publisher_id, key.instrument_id, &traded.instrument.symbol, multiplier);
         self.tell_status(place);
+        // Books that were restored: good for what a position is worth, and too old to trade on before the next tick.
+        if !self.market.traded[place as usize].good && self.market.quote(place).0 {
+            self.tell_quote(place, 0, true);
+        }
     }
 
     fn carry_in(&mut self, opening: &OpeningPosition) {

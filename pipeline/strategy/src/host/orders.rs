@@ -8,9 +8,6 @@ use crate::desk::OpenOrder;
 use bus::{Instruction, OrderId};
 use std::collections::HashMap;
 
-/// Ids that are remembered, beyond those that the risk engine remembers: of cancels.
-const IDS_MAX: usize = 1 << 24;
-
 /// What an id was made for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Made {
@@ -39,16 +36,25 @@ pub(crate) struct Waiting {
 }
 
 /// The orders of a host.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Orders {
     slots: Vec<Option<Live>>,
     free: Vec<u32>,
     ids: HashMap<OrderId, Made>,
+    ids_max: usize,
     /// Oldest first.
     pub(crate) waiting: Vec<Waiting>,
 }
 
 impl Orders {
+    /// Remembers as many ids of orders as the risk engine does, and as many of cancels. Their memory is taken here, as
+    /// moving them later would be felt.
+    pub(crate) fn new(ids_max: usize) -> Orders {
+        let ids_max = ids_max * 2;
+        let ids = HashMap::with_capacity(ids_max);
+        Orders { slots: Vec::new(), free: Vec::new(), ids, ids_max, waiting: Vec::new() }
+    }
+
     pub(crate) fn get(&self, slot: u32) -> Option<&Live> {
         self.slots.get(slot as usize)?.as_ref()
     }
@@ -74,7 +80,7 @@ impl Orders {
     }
 
     pub(crate) fn note(&mut self, id: OrderId, made: Made) {
-        let known = self.ids.len() < IDS_MAX || !matches!(made, Made::Cancel(_));
+        let known = self.ids.len() < self.ids_max || !matches!(made, Made::Cancel(_));
         if known {
             self.ids.insert(id, made);
         }

@@ -52,7 +52,6 @@ pub fn rebuild(
                 assume(host, instruction, &mut seen);
             }
         }
-        host.core.now_ns = host.core.now_ns.max(report.time_ns);
         host.core.follow(report);
         rebuilt.reports += 1;
     }

@@ -133,6 +133,7 @@ impl Core {
         match decision {
             Ok(()) => {
                 let since_ns = self.now_ns;
+                self.ids.pass(&id);
                 self.orders.waiting.push(Waiting { instruction: instruction.clone(), since_ns });
                 self.out.push(Output::Instruction(instruction));
                 Ok(id)
@@ -148,7 +149,9 @@ impl Core {
     fn deny(&mut self, about: &About, instruction: &Instruction, denial: Denial) {
         *self.denials.entry(denial.reason).or_default() += 1;
         let holding = self.ledgers[about.ledger].holding_mut(about.place);
+        // An id that nobody is told of is used for the next.
         let Some(untold) = holding.denied.tell(denial.reason, self.now_ns) else { return };
+        self.ids.pass(&instruction.id);
         let text = match untold {
             0 => denial.to_string(),
             more => format!("{denial} (and {more} more since the last one told)").trim_start().to_owned(),
