@@ -75,7 +75,7 @@ pub(super) struct Account {
     pub recent: Vec<Recent>,
     pub recent_next: usize,
     /// Of each of `recent`, at the same place, what can be compared at once.
-    prints: Vec<u32>,
+    prints: Vec<u16>,
     /// Slots of the open orders.
     pub slots: Vec<u32>,
     /// Highest price at which an open buy order, lowest at which an open sell order may trade.
@@ -93,10 +93,10 @@ pub(super) fn product(left: i128, right: i128) -> Option<i128> {
 }
 
 impl Recent {
-    /// Equal for equal orders; others hardly ever have the same.
-    fn print(&self) -> u32 {
+    /// Equal for equal orders; others seldom have the same.
+    fn print(&self) -> u16 {
         let mixed = (self.price as u64 ^ self.quantity.rotate_left(40)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-        (mixed >> 32) as u32 ^ u32::from(self.buys)
+        (mixed >> 48) as u16 ^ u16::from(self.buys)
     }
 }
 

@@ -58,9 +58,17 @@ impl Engine {
 
     /// Adds to what is open. At most 2^32 orders of 2^64 each: fits.
     fn add(&mut self, place: u32, buys: bool, more: i128) {
+        debug_assert_eq!(self.accounts[place as usize].nearest(buys), self.find_nearest(place, buys));
         let account = &mut self.accounts[place as usize];
         *(if buys { &mut account.buys } else { &mut account.sells }) += more;
         self.revalue(place);
+    }
+
+    /// The price at which an open order of this side would trade first, by going through them.
+    fn find_nearest(&self, place: u32, buys: bool) -> Option<i64> {
+        let own = self.accounts[place as usize].slots.iter().filter_map(|slot| self.orders.get(*slot));
+        let prices = own.filter(|order| order.buys == buys).map(Order::aggressive);
+        if buys { prices.max() } else { prices.min() }
     }
 
     /// Changes an open order, and what is open with it. One of which nothing is left ends.
@@ -81,9 +89,8 @@ impl Engine {
         if !gone {
             account.comes_nearer(buys, price);
         } else if account.nearest(buys) == Some(price_before) {
-            let own = account.slots.iter().filter_map(|slot| self.orders.get(*slot));
-            let prices = own.filter(|order| order.buys == buys).map(Order::aggressive);
-            let nearest = if buys { prices.max() } else { prices.min() };
+            let nearest = self.find_nearest(place, buys);
+            let account = &mut self.accounts[place as usize];
             account.set_nearest(buys, nearest);
         }
         self.add(place, buys, i128::from(after) - i128::from(before));
