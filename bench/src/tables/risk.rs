@@ -174,6 +174,12 @@ impl<C: Checks> World<C> {
         Ok(taken.as_nanos() as f64)
     }
 
+    /// As many orders as every list of recent ones holds, so that a round meets memory that was used before.
+    fn warm(&mut self, orders: usize) -> Result<()> {
+        let orders = orders * self.instruments as usize;
+        self.round(orders).map(drop)
+    }
+
     /// A round: the mean time of a check without the clock's, ns. Every order ends before the next.
     fn round(&mut self, checks: usize) -> Result<f64> {
         let (mut taken, mut clock) = (Vec::with_capacity(checks), Vec::with_capacity(checks));
@@ -210,6 +216,9 @@ fn metric(instruments: u32, orders: u32, checks: usize, effort: Effort) -> Resul
     let document = RiskDocument::parse(DOCUMENT.as_bytes())?;
     let mut ours = World::new(Engine::new(&document), instruments, orders)?;
     let mut plain = World::new(Plain::new(), instruments, orders)?;
+    let warm = effort.scaled(100);
+    ours.warm(warm)?;
+    plain.warm(warm)?;
     let contenders = vec![
         Contender::new(
             Row::new("strategy::risk", "exact integers; worst case of all open orders; nothing allocated")
