@@ -105,7 +105,7 @@ impl Strategy for Restless {
 
     fn on_report(&mut self, desk: &mut Desk<'_>, report: &Report) {
         let key = InstrumentKey { publisher_id: report.publisher_id, instrument_id: report.instrument_id };
-        if report.kind == ReportKind::Filled && report.number % 3 == 0 {
+        if report.kind == ReportKind::Filled && report.number.is_multiple_of(3) {
             self.act(desk, key, report.number);
         }
     }
