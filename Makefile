@@ -21,9 +21,10 @@ setup: ## install what is missing (Debian packages as root, .venv); changes noth
 	@scripts/setup.sh
 
 build: setup ## the release binaries
-	@cargo build --release -p feedplane-cli -p feedplane-dataplane -p feedplane-features -p feedplane-archiver
+	@cargo build --release -p feedplane-cli -p feedplane-dataplane -p feedplane-features -p feedplane-strategy \
+	  -p feedplane-gateway -p feedplane-archiver
 
-demo: build ## an exchange, two impaired lines, XDP, Redis: two minutes, leaves nothing behind
+demo: build ## wire to fill: an exchange, two impaired lines, XDP, strategies, orders; two minutes, leaves nothing behind
 	@"$$CARGO_TARGET_DIR/release/feedplane" demo $(if $(CAPTURE),--capture "$(CAPTURE)") $(if $(SCHEMA),--schema "$(SCHEMA)")
 
 test: setup ## every test; ends with what could not be run here

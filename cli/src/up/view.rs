@@ -33,6 +33,18 @@ fn shown(service: &str) -> Option<Shown> {
             lag: "feedplane_features_lag_ms",
             lag_unit: "ms behind",
         },
+        "strategy" => Shown {
+            rate: "feedplane_strategy_ticks_total",
+            unit: "ticks/s",
+            lag: "feedplane_strategy_lag_ms",
+            lag_unit: "ms behind",
+        },
+        "gateway" => Shown {
+            rate: "feedplane_gateway_sends_total",
+            unit: "orders/s",
+            lag: "feedplane_gateway_orders_in_doubt",
+            lag_unit: "orders in doubt",
+        },
         "archiver" => Shown {
             rate: "feedplane_archiver_rows_total",
             unit: "rows/s",

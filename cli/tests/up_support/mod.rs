@@ -35,7 +35,8 @@ pub(crate) fn is_skipped(test: &str, services: &[&str]) -> bool {
 /// The folder of one test: documents, and the run folder in it.
 pub(crate) struct Folder {
     folder: TempDir,
-    ports: [u16; 2],
+    /// Of line A and line B.
+    pub(crate) ports: [u16; 2],
 }
 
 impl Folder {
@@ -189,7 +190,7 @@ impl Up {
     }
 
     pub(crate) fn pids(&self) -> Vec<u32> {
-        let names = ["redis", "postgres", "dataplane", "features", "archiver"];
+        let names = ["redis", "postgres", "dataplane", "features", "strategy", "gateway", "archiver"];
         names.iter().filter_map(|name| self.row(name)?.pid).collect()
     }
 
