@@ -40,10 +40,9 @@ fn worker(running: &mut RunningWorker) -> anyhow::Result<Value> {
         .filter_map(|(slot, name, id)| Some(channel(name, *id, report.channels[*slot].as_ref()?)))
         .collect();
     let WorkerReport { handover, counters, receiver, .. } = report;
-    #[allow(unused_mut, reason = "only AF_XDP sockets are named after their interface")]
-    let mut receiver = receiver_status(receiver);
+    let receiver = receiver_status(receiver);
     #[cfg(feature = "xdp")]
-    name_interfaces(&mut receiver, &running.interfaces);
+    let receiver = with_interfaces(receiver, &running.interfaces);
     Ok(json!({
         "name": running.name,
         "core": running.core,
@@ -88,11 +87,12 @@ fn receiver_status(report: &ReceiverReport) -> Value {
 
 /// The kernel numbers interfaces; people and metrics name them.
 #[cfg(feature = "xdp")]
-fn name_interfaces(status: &mut Value, interfaces: &Interfaces) {
+fn with_interfaces(mut status: Value, interfaces: &Interfaces) -> Value {
     for socket in status["sockets"].as_array_mut().into_iter().flatten() {
         let at = interfaces.indices.iter().position(|&index| socket["ifindex"] == index);
         socket["interface"] = at.map(|at| interfaces.names[at].clone()).into();
     }
+    status
 }
 
 pub(crate) fn channel(name: &str, id: u16, stats: &ChannelStats) -> Value {
