@@ -28,6 +28,7 @@ const OTHER: u64 = 0xD6E8_FEB8_6659_FD93;
 const ROW_BITS: u32 = 7;
 
 /// Both halves of the 128-bit product.
+#[inline]
 fn fold(value: u64, with: u64) -> u64 {
     let product = u128::from(value) * u128::from(with);
     (product as u64) ^ (product >> 64) as u64
@@ -43,21 +44,18 @@ fn digit(byte: u8) -> u64 {
 }
 
 impl Hasher for IdHasher {
+    #[inline]
     fn write(&mut self, bytes: &[u8]) {
-        let word = |bytes: &[u8]| {
-            let mut word = [0; 8];
-            word[..bytes.len()].copy_from_slice(bytes);
-            u64::from_le_bytes(word)
-        };
-        let (&[.., before, last], true) = (bytes, bytes.len() <= 16) else {
-            bytes.chunks(8).for_each(|chunk| self.write_u64(word(chunk)));
+        // As many as an id has; known in number, they are two loads.
+        let &[a, b, c, d, e, f, g, h, i, j, k, l, before, last] = bytes else {
+            bytes.iter().for_each(|byte| self.write_u64(u64::from(*byte)));
             return;
         };
         let before = digit(before);
         self.within = digit(last) | ((before & 1) << 6);
-        let (first, rest) = bytes.split_at(bytes.len().min(8));
-        let row = (word(&rest[..rest.len().saturating_sub(2)]) << 8) | (before >> 1);
-        self.state = fold(word(first) ^ self.state ^ OTHER, SPREAD) ^ fold(row ^ SPREAD, OTHER);
+        let first = u64::from_le_bytes([a, b, c, d, e, f, g, h]);
+        let row = (u64::from(u32::from_le_bytes([i, j, k, l])) << 8) | (before >> 1);
+        self.state = fold(first ^ self.state ^ OTHER, SPREAD) ^ fold(row ^ SPREAD, OTHER);
     }
 
     fn write_u64(&mut self, value: u64) {
@@ -72,6 +70,7 @@ impl Hasher for IdHasher {
         self.state = self.state.wrapping_add(u64::from(value).wrapping_mul(OTHER));
     }
 
+    #[inline]
     fn finish(&self) -> u64 {
         // The map takes its place from the low bits and tells neighbours apart by the high ones.
         let place = (fold(self.state, SPREAD) << ROW_BITS) | self.within;
