@@ -145,7 +145,7 @@ impl Background {
                 listings.push(Listing { spec: SymbolSpec::new(&name), reference: price, activity: 1.0 });
                 listings.len() - 1
             });
-            if price.0 % 100 != 0 {
+            if !price.0.is_multiple_of(100) {
                 listings[at].spec.tick = Price(1);
             }
         }
