@@ -1,5 +1,5 @@
 //! Order entry: SoupBinTCP and OUCH 5.0 without a socket, over TCP beside the feed, and under hostile clients.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, unreachable_pub)]
 
 mod background;
 mod bytes;
