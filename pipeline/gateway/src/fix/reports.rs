@@ -49,6 +49,12 @@ impl Reports {
         self.sent.push_back((number, named));
     }
 
+    /// Whether an order, a replacement or a cancel had one of these numbers.
+    pub(super) fn has_order(&self, first: u64, last: u64) -> bool {
+        let is_order = |named: &Named| !matches!(named, Named::Status(_));
+        self.sent.iter().any(|(number, named)| (first..=last).contains(number) && is_order(named))
+    }
+
     /// Remembers that an answer about `asked` decides the fate of `in_doubt`.
     pub(super) fn ask(&mut self, asked: OrderId, in_doubt: &Outgoing) {
         let doubt = match in_doubt.action {

@@ -14,7 +14,8 @@
 //!
 //! Invariants: each number is on disk before it is used ([`Numbers`]). Nothing is ever sent again: whatever a
 //! ResendRequest asks for is answered with a gap fill, which the specification allows for orders that have aged. So an
-//! order that did not arrive never will, and the status request says so.
+//! order that did not arrive never will, and the status request says so. A venue that asks for orders while they are in
+//! flight ends the connection by that: they have to be settled.
 
 use super::message::{self, BEGIN_STRING, Body, Fault, Frame, Framer, Message, RejectReason};
 use super::numbers::{Numbers, NumbersError};
@@ -570,6 +571,14 @@ impl Session {
         let header = message::Header { possible_duplicate: true, ..self.header(now, "4", begin) };
         let bytes = message::encode(&header, &Body::default().with(123, 'Y').with(36, end + 1));
         self.write(now, bytes, io);
+        if self.test.is_some() {
+            // It may have been in what was filled.
+            self.test(now, io)?;
+        }
+        if self.phase == Phase::Up && self.reports.has_order(begin, end) {
+            // The venue takes none of them any more. Which it had taken before is settled after the next logon.
+            return Err(self.log_out_with(now, "orders are asked for again, and not sent again", io));
+        }
         Ok(())
     }
 
