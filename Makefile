@@ -14,7 +14,7 @@ help: ## this list
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 16
 	echo
 	echo '  CAPTURE=file.pcap make demo     plays that capture instead of a synthetic session (SCHEMA=templates.xml for MDP 3.0)'
-	echo '  TABLES="b c" make bench         only these tables (a receiver, b arbiter, c decode, d redis, e latency, f book, g features, h archive, i risk)'
+	echo '  TABLES="b c" make bench         only these tables (a receiver, b arbiter, c decode, d redis, e latency, f book, g features, h archive, i risk, j tick to order)'
 	echo '  FEEDPLANE_CAPTURES=folder       runs the tests on real exchange captures, too'
 
 setup: ## install what is missing (Debian packages as root, .venv); changes nothing the second time

@@ -46,6 +46,18 @@ pub struct Row {
     pub met: Option<bool>,
     /// Whatever a reader must know of this row: losses, a reason for a miss, why there is no figure.
     pub note: String,
+    /// What the figure is made of, one after the other, where that is known.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub stages: Vec<Stage>,
+}
+
+/// A part of a figure.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct Stage {
+    /// What it is spent on.
+    pub what: String,
+    /// How much of it, in the metric's unit.
+    pub figure: f64,
 }
 
 impl Row {
@@ -60,6 +72,7 @@ impl Row {
             targets: Vec::new(),
             met: None,
             note: String::new(),
+            stages: Vec::new(),
         }
     }
 

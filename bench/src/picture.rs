@@ -1,5 +1,6 @@
 //! A table as a picture: one panel of horizontal bars for each metric, in plain SVG.
 //!
+//! A figure whose parts are known is drawn as its parts, with what they are below the panel's bars.
 //! Bars of one panel share a scale; it is logarithmic when they differ by more than fifty times, and the
 //! panel says so. Ours are coloured, what they are compared with is grey, a target is a dashed line.
 
@@ -22,6 +23,11 @@ const FAINT: &str = "#6b7a89";
 const OURS: &str = "#0f7c6b";
 const THEIRS: &str = "#b4bec8";
 const TARGET: &str = "#c2410c";
+/// Parts of a figure, in their order.
+const PARTS: [&str; 8] =
+    ["#0f7c6b", "#e0a526", "#3c6fb0", "#8c9aa8", "#b4573c", "#7a4fa3", "#5aa9a0", "#d08bb0"];
+const PARTS_A_LINE: usize = 3;
+const PARTS_LINE: f64 = 18.0;
 
 /// The picture's SVG text.
 pub fn draw(table: &Table, environment: &Environment) -> String {
@@ -53,7 +59,33 @@ pub fn draw(table: &Table, environment: &Environment) -> String {
 }
 
 fn panel_height(metric: &Metric) -> f64 {
-    PANEL_HEAD + metric.rows.len() as f64 * ROW + 18.0
+    let legend = parts(metric).len().div_ceil(PARTS_A_LINE) as f64 * PARTS_LINE;
+    PANEL_HEAD + metric.rows.len() as f64 * ROW + 18.0 + legend
+}
+
+/// What the figures of a panel are made of, each once.
+fn parts(metric: &Metric) -> Vec<&str> {
+    let mut parts = Vec::new();
+    for stage in metric.rows.iter().flat_map(|row| &row.stages) {
+        if !parts.contains(&stage.what.as_str()) {
+            parts.push(stage.what.as_str());
+        }
+    }
+    parts
+}
+
+/// The colours and names of the parts, below the bars.
+fn legend(svg: &mut String, parts: &[&str], top: f64) {
+    for (at, part) in parts.iter().enumerate() {
+        let x = MARGIN + (at % PARTS_A_LINE) as f64 * (WIDTH - 2.0 * MARGIN) / PARTS_A_LINE as f64;
+        let y = top + (at / PARTS_A_LINE) as f64 * PARTS_LINE;
+        let colour = PARTS[at % PARTS.len()];
+        let _ = writeln!(
+            svg,
+            "<rect x=\"{x:.1}\" y=\"{y:.1}\" width=\"10\" height=\"10\" rx=\"2\" fill=\"{colour}\"/>"
+        );
+        text(svg, x + 16.0, y + 9.0, 12, INK, "start", part);
+    }
 }
 
 fn panel(svg: &mut String, metric: &Metric, top: f64) {
@@ -68,6 +100,7 @@ fn panel(svg: &mut String, metric: &Metric, top: f64) {
     for (at, row) in metric.rows.iter().enumerate() {
         bar(svg, metric, row, scale, top + PANEL_HEAD + at as f64 * ROW);
     }
+    legend(svg, &parts(metric), top + PANEL_HEAD + metric.rows.len() as f64 * ROW + 4.0);
 }
 
 fn bar(svg: &mut String, metric: &Metric, row: &Row, scale: Scale, top: f64) {
@@ -80,11 +113,24 @@ fn bar(svg: &mut String, metric: &Metric, row: &Row, scale: Scale, top: f64) {
     };
     let length = scale.length(figure);
     let colour = if ours { OURS } else { THEIRS };
-    let _ = writeln!(
-        svg,
-        "<rect x=\"{left}\" y=\"{top}\" width=\"{length:.1}\" height=\"{}\" rx=\"3\" fill=\"{colour}\"/>",
-        ROW - 8.0
-    );
+    let mut piece = |from: f64, length: f64, colour: &str| {
+        let _ = writeln!(
+            svg,
+            "<rect x=\"{from:.1}\" y=\"{top}\" width=\"{length:.1}\" height=\"{}\" rx=\"3\" fill=\"{colour}\"/>",
+            ROW - 8.0
+        );
+    };
+    if row.stages.is_empty() {
+        piece(left, length, colour);
+    }
+    let (all, whole) = (parts(metric), row.stages.iter().map(|stage| stage.figure).sum::<f64>());
+    let mut from = left;
+    for stage in &row.stages {
+        let part = length * stage.figure / whole.max(f64::MIN_POSITIVE);
+        let at = all.iter().position(|part| *part == stage.what).unwrap_or(0);
+        piece(from, part, PARTS[at % PARTS.len()]);
+        from += part;
+    }
     let mut label = number(figure);
     if let Some(ratio) = row.ratio.filter(|_| row.what != metric.reference) {
         let _ = write!(label, "   {}×", number(ratio));

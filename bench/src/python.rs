@@ -1,4 +1,4 @@
-//! The Python references in `bench/reference/`, and the interpreter that runs them.
+//! The Python references in `bench/reference/` and `bench/reference_asyncio/`, and the interpreter that runs them.
 
 use anyhow::{Context, Result, bail};
 use serde::de::DeserializeOwned;
@@ -10,19 +10,32 @@ pub fn interpreter() -> Option<PathBuf> {
     std::env::var_os("FEEDPLANE_PYTHON").map(PathBuf::from).filter(|path| path.exists())
 }
 
-/// A command that runs a reference program; its output is piped.
+/// A command that runs a program of `bench/reference/`; its output is piped.
 ///
 /// # Errors
 /// There is no interpreter.
 pub fn reference(program: &str) -> Result<Command> {
+    let mut command = python()?;
+    command.arg(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("reference").join(program));
+    Ok(command)
+}
+
+/// A command that runs a module of `bench/reference_asyncio/`; its output is piped. Paths given to it are absolute.
+///
+/// # Errors
+/// There is no interpreter.
+pub fn reference_asyncio(module: &str) -> Result<Command> {
+    let mut command = python()?;
+    command.current_dir(env!("CARGO_MANIFEST_DIR")).arg("-m").arg(format!("reference_asyncio.{module}"));
+    Ok(command)
+}
+
+fn python() -> Result<Command> {
     let Some(python) = interpreter() else {
         bail!("FEEDPLANE_PYTHON names no interpreter (scripts/setup.sh makes one)")
     };
     let mut command = Command::new(python);
-    command
-        .arg(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("reference").join(program))
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped());
+    command.stdin(Stdio::piped()).stdout(Stdio::piped());
     Ok(command)
 }
 

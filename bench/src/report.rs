@@ -80,7 +80,9 @@ fn write_metric(text: &mut String, metric: &Metric) {
             wanted(row, metric.better)
         );
         let _ = writeln!(text, "{}", line.trim_end());
-        for note in [&row.does, &row.note] {
+        let stages: Vec<String> =
+            row.stages.iter().map(|stage| format!("{} {}", stage.what, number(stage.figure))).collect();
+        for note in [&row.does, &row.note, &stages.join(" + ")] {
             if !note.is_empty() {
                 let _ = writeln!(text, "      {note}");
             }

@@ -93,3 +93,10 @@ fn the_table_of_the_archive_has_a_figure_in_every_row() {
 fn the_table_of_the_risk_check_has_a_figure_in_every_row() {
     every_row_has_a_figure(&run(&["i"]));
 }
+
+#[test]
+fn the_table_of_tick_to_order_has_a_figure_in_every_row() {
+    if lab::network::require_root("the_table_of_tick_to_order_has_a_figure_in_every_row") {
+        every_row_has_a_figure(&run(&["j"]));
+    }
+}

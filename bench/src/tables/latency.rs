@@ -8,13 +8,12 @@
 
 mod receivers;
 mod sender;
-mod world;
 
 use crate::harness::{Contender, Effort, Kind, Metric, Round, Row, Table, Target, measure};
 use crate::tables::Readable;
+use crate::world::World;
 use anyhow::{Result, ensure};
 use receivers::{Asyncio, Feedplane, Receiving, Running};
-use world::World;
 
 const REFERENCE: &str = "Python asyncio";
 /// Packets a second.

@@ -6,6 +6,7 @@ mod book;
 mod decode;
 mod features;
 mod latency;
+mod order;
 mod receiver;
 mod redis;
 mod risk;
@@ -35,6 +36,7 @@ pub const ALL: &[Entry] = &[
     Entry { id: 'g', about: "features, ticks a second on one core", run: features::table },
     Entry { id: 'h', about: "ticks a second into the archive", run: archive::table },
     Entry { id: 'i', about: "risk check of an order", run: risk::table },
+    Entry { id: 'j', about: "tick to order", run: order::table },
 ];
 
 /// What the reader of table (e), a process of its own, saw of a session: when its packets became readable,

@@ -1,7 +1,8 @@
 //! The sender of table (e): packets at an even rate on both lines, stamped as they leave.
 
-use super::world::{GROUPS, PORT, VENUE_ENDS};
 use crate::book::{self, Entry};
+use crate::processes::sleep_exactly;
+use crate::world::{GROUPS, PORT, VENUE_ENDS};
 use anyhow::Result;
 use lab::network::Network;
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -60,10 +61,4 @@ fn send_one(outlet: &mut RawOutlet, sequence: u32) -> Result<()> {
         outlet.send(&Dispatch { due_ns: 0, line, address, payload: &payload, damage: None })?;
     }
     Ok(())
-}
-
-/// Without it the kernel lets a sleep of this thread end up to 50 µs late, to save wake-ups.
-fn sleep_exactly() {
-    // SAFETY: a plain system call on the calling thread.
-    unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, 1, 0, 0, 0) };
 }

@@ -46,7 +46,7 @@ fn run(
     arguments: &[&str],
     meanwhile: impl FnOnce(&mut Child) -> Result<()>,
 ) -> Result<Received> {
-    let mut command = python::reference("asyncio_receiver.py")?;
+    let mut command = python::reference_asyncio("mdp3_receiver")?;
     command.args(["--a", &TO.to_string(), "--core", &RECEIVER_CORE.to_string()]).args(arguments);
     let mut child = wire.network().command(&mut command).spawn()?;
     let done = converse(&mut child, meanwhile);

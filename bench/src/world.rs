@@ -1,9 +1,10 @@
-//! The world of table (e): two veth pairs in a namespace of their own, a private Redis, a folder, a reader.
+//! The world of tables (e) and (j): two veth pairs in a namespace of their own, a private Redis, a folder, a reader.
 
-use crate::tables::Readable;
 use anyhow::{Context, Result, ensure};
 use lab::network::Network;
 use lab::redis_server::RedisServer;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
 use std::io::{BufRead, BufReader};
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
@@ -11,24 +12,36 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use tempfile::TempDir;
 
 /// The ends of the veth pairs on which line A and line B are sent.
-pub(super) const VENUE_ENDS: [&str; 2] = ["venue-a", "venue-b"];
+pub(crate) const VENUE_ENDS: [&str; 2] = ["venue-a", "venue-b"];
 /// The ends on which they arrive.
-pub(super) const NIC_ENDS: [&str; 2] = ["nic-a", "nic-b"];
+pub(crate) const NIC_ENDS: [&str; 2] = ["nic-a", "nic-b"];
 /// The addresses of the receiving ends.
-pub(super) const NIC_ADDRESSES: [Ipv4Addr; 2] = [Ipv4Addr::new(10, 91, 0, 2), Ipv4Addr::new(10, 92, 0, 2)];
+pub(crate) const NIC_ADDRESSES: [Ipv4Addr; 2] = [Ipv4Addr::new(10, 91, 0, 2), Ipv4Addr::new(10, 92, 0, 2)];
 /// The multicast groups of the lines.
-pub(super) const GROUPS: [Ipv4Addr; 2] = [Ipv4Addr::new(239, 90, 0, 1), Ipv4Addr::new(239, 90, 0, 2)];
+pub(crate) const GROUPS: [Ipv4Addr; 2] = [Ipv4Addr::new(239, 90, 0, 1), Ipv4Addr::new(239, 90, 0, 2)];
 /// The port of both.
-pub(super) const PORT: u16 = 26_400;
+pub(crate) const PORT: u16 = 26_400;
 
-pub(super) struct World {
+/// The lines of a feed, as an entry of a feeds file has them.
+pub(crate) fn lines() -> Value {
+    let line = |at: usize| json!({"group": GROUPS[at].to_string(), "port": PORT});
+    json!({"a": line(0), "b": line(1)})
+}
+
+/// The lines as the Python programs' arguments.
+pub(crate) fn line_arguments() -> [String; 4] {
+    let line = |at: usize| format!("{}:{PORT}@{}", GROUPS[at], NIC_ADDRESSES[at]);
+    ["--a".to_owned(), line(0), "--b".to_owned(), line(1)]
+}
+
+pub(crate) struct World {
     network: Network,
     redis: RedisServer,
     folder: TempDir,
 }
 
 impl World {
-    pub(super) fn new() -> Result<World> {
+    pub(crate) fn new() -> Result<World> {
         let network = Network::new()?;
         for ((venue, nic), address) in VENUE_ENDS.iter().zip(NIC_ENDS).zip(NIC_ADDRESSES) {
             network.veth_pair(venue, nic, 1)?;
@@ -38,38 +51,34 @@ impl World {
         Ok(World { network, redis, folder: tempfile::tempdir()? })
     }
 
-    pub(super) fn network(&self) -> &Network {
+    pub(crate) fn network(&self) -> &Network {
         &self.network
     }
 
-    pub(super) fn redis(&self) -> &RedisServer {
+    pub(crate) fn redis(&self) -> &RedisServer {
         &self.redis
     }
 
-    pub(super) fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    pub(super) fn empty_redis(&self) -> Result<()> {
+    pub(crate) fn empty_redis(&self) -> Result<()> {
         let mut connection = redis::Client::open(self.redis.url())?.get_connection()?;
         Ok(redis::cmd("FLUSHALL").arg("SYNC").exec(&mut connection)?)
     }
 
     /// Starts the reader and waits until it is connected.
-    pub(super) fn start_reader(&self, entries: &str, packets: u64, within_ms: u64) -> Result<Reader> {
+    pub(crate) fn start_reader(&self, entries: &str, packets: u64, within_ms: u64) -> Result<Reader> {
         let mut command = Command::new(beside_this("feedplane-bench-reader")?);
         command.args(["--redis", &self.redis.url(), "--entries", entries]);
         command.args(["--packets", &packets.to_string(), "--within-ms", &within_ms.to_string()]);
-        let mut child = self.network.command(command.stdout(Stdio::piped())).spawn()?;
-        let output = child.stdout.take().context("no standard output")?;
-        let mut reader = Reader { child, output: BufReader::new(output) };
-        ensure!(reader.line()?.trim() == "ready", "the reader does not come up");
-        Ok(reader)
+        Reader::start(self.network.command(&mut command))
     }
 }
 
 /// A program that is built beside this one.
-pub(super) fn beside_this(name: &str) -> Result<PathBuf> {
+pub(crate) fn beside_this(name: &str) -> Result<PathBuf> {
     let path = std::env::current_exe()?.with_file_name(name);
     // A test's own executable is one folder further down.
     let above = path.parent().and_then(Path::parent).map(|folder| folder.join(name));
@@ -77,13 +86,22 @@ pub(super) fn beside_this(name: &str) -> Result<PathBuf> {
     found.with_context(|| format!("{name} is not built"))
 }
 
-/// The running reader; killed when dropped.
-pub(super) struct Reader {
+/// A running reader; killed when dropped.
+pub(crate) struct Reader {
     child: Child,
     output: BufReader<ChildStdout>,
 }
 
 impl Reader {
+    /// Starts it and waits until it is connected.
+    pub(crate) fn start(command: &mut Command) -> Result<Reader> {
+        let mut child = command.stdout(Stdio::piped()).spawn()?;
+        let output = child.stdout.take().context("no standard output")?;
+        let mut reader = Reader { child, output: BufReader::new(output) };
+        ensure!(reader.line()?.trim() == "ready", "the reader does not come up");
+        Ok(reader)
+    }
+
     fn line(&mut self) -> Result<String> {
         let mut line = String::new();
         self.output.read_line(&mut line)?;
@@ -91,7 +109,7 @@ impl Reader {
     }
 
     /// Waits for its end and gives what it saw.
-    pub(super) fn finish(mut self) -> Result<Readable> {
+    pub(crate) fn finish<T: DeserializeOwned>(mut self) -> Result<T> {
         let line = self.line()?;
         serde_json::from_str(&line).with_context(|| format!("the reader said {line:?}"))
     }

@@ -1,9 +1,9 @@
-"""A feed handler as one writes it in an afternoon: what feedplane is compared with.
+"""The feed handler for MDP 3.0, one tick a write: what tables (a) and (e) compare with.
 
 asyncio endpoints for line A and line B, the first copy of a sequence number wins, every book entry becomes
 one XADD to Redis. Speaks the packets of bench/schema/book.xml (MDP 3.0 packet header, template 32).
 
-    asyncio_receiver.py --a LINE [--b LINE] [--redis SOCKET [--pipelined]] [--drain N] [--core N]
+    python -m reference_asyncio.mdp3_receiver --a LINE [--b LINE] [--redis SOCKET [--pipelined]] [--drain N] [--core N]
 
 A LINE is ADDRESS:PORT, or GROUP:PORT@INTERFACE_ADDRESS for a multicast group.
 
@@ -15,19 +15,18 @@ import argparse
 import asyncio
 import json
 import os
-import socket
 import struct
 import sys
 import time
 
 import redis.asyncio as redis
 
+from .lines import Line, open_socket
+
 STREAM = "raw_market_data"
 PACKET = struct.Struct("<IQ")  # sequence, sending time
 MESSAGE = struct.Struct("<HHHHHQB2xHB")  # size, SBE header, transact time, event indicator, group size
 ENTRY = struct.Struct("<qiiIiBBc5x")  # price, size, security, rpt_seq, orders, level, action, type
-RECEIVE_BUFFER_BYTES = 64 << 20
-SO_RCVBUFFORCE = 33
 SEEN_MAX = 100_000
 
 
@@ -70,33 +69,6 @@ class Arbiter:
                     "side": kind,
                 }
             )
-
-
-class Line(asyncio.DatagramProtocol):
-    def __init__(self, name, take):
-        self.name = name
-        self.take = take
-
-    def datagram_received(self, data, _address):
-        self.take(self.name, data)
-
-
-def open_socket(text):
-    """ADDRESS:PORT, or GROUP:PORT@INTERFACE_ADDRESS for a multicast group."""
-    destination, _, interface = text.partition("@")
-    address, port = destination.rsplit(":", 1)
-    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    # Past the system's limit where that is allowed, else up to it.
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, RECEIVE_BUFFER_BYTES)
-    except OSError:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
-    sock.bind((address, int(port)))
-    if interface:
-        member = socket.inet_aton(address) + socket.inet_aton(interface)
-        sock.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, member)
-    sock.setblocking(False)
-    return sock
 
 
 async def publisher(queue, client):
@@ -192,4 +164,5 @@ async def main():
     os._exit(1 if failures else 0)
 
 
-asyncio.run(main())
+if __name__ == "__main__":
+    asyncio.run(main())

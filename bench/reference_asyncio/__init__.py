@@ -1,0 +1,1 @@
+"""The original design, faithfully small: what feedplane is compared with. See README.md."""
