@@ -43,6 +43,8 @@ fn run(args: &ServiceArgs) -> anyhow::Result<()> {
     if let Some(address) = vitals.address() {
         info!(%address, "metrics and health");
     }
-    Service::new(document, args.config.clone(), reload, &vitals)?.run(&stop);
-    Ok(())
+    let service = Service::new(document, args.config.clone(), reload, &vitals)?;
+    // Signals come to the first thread: one that waits for Redis would take them for a broken connection.
+    let working = std::thread::Builder::new().name("strategy".into()).spawn(move || service.run(&stop))?;
+    working.join().map_err(|_| anyhow::anyhow!("the service panicked; see above"))
 }

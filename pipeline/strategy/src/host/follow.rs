@@ -70,46 +70,28 @@ impl Core {
         of(report.id).or_else(|| of(report.of)).or_else(named)
     }
 
-    /// A report about a cancel itself. What it did to the order is in the order's own reports, or names it by `of`.
+    /// A report about a cancel itself. The order may have another id by now than the one that the cancel named.
     fn follow_cancel(&mut self, report: &Report, of: OrderId) {
-        match report.kind {
-            ReportKind::Sent | ReportKind::Accepted | ReportKind::Unknown => {}
-            ReportKind::Cancelled => {
-                let ended = Report { id: Some(of), of: None, ..report.clone() };
-                let ledger = self.order_ledger(of);
-                self.follow_order(&ended, of, ledger);
-                return;
-            }
-            // It is not cancelled.
-            _ => self.cancel_is_over(of, report.id),
+        let slot = self.orders.chain(of);
+        let current = slot.and_then(|slot| self.orders.get(slot)).map(|live| live.order.id);
+        if report.kind == ReportKind::Cancelled {
+            let named = report.of.filter(|of| self.orders.slot(*of).is_some());
+            let ended = named.or(current).unwrap_or(of);
+            let ledger = self.order_ledger(ended);
+            let report = Report { id: Some(ended), of: None, ..report.clone() };
+            return self.follow_order(&report, ended, ledger);
         }
-        // An answer: the fate of the order is as known as before the cancel.
-        let known = self.orders.find(of).is_some_and(|live| live.order.state == OrderState::Unknown);
-        let waited = report
-            .id
-            .is_some_and(|id| self.orders.waiting.iter().any(|waiting| waiting.instruction.id == id));
-        if known && waited && report.kind != ReportKind::Unknown {
-            let accepted = Report { id: Some(of), ..Report::new(ReportKind::Accepted, report.time_ns) };
-            self.engine.report(&accepted);
-            self.set_state(of, OrderState::Open);
+        let Some(live) = slot.and_then(|slot| self.orders.get_mut(slot)) else { return };
+        let on_its_way = matches!(report.kind, ReportKind::Sent | ReportKind::Accepted | ReportKind::Unknown);
+        if !on_its_way {
+            live.order.cancelling.take_if(|cancel| Some(*cancel) == report.id);
         }
-    }
-
-    fn cancel_is_over(&mut self, of: OrderId, cancel: Option<OrderId>) {
-        let slot = self.orders.slot(of);
-        if let Some(live) = slot.and_then(|slot| self.orders.get_mut(slot))
-            && live.order.cancelling == cancel
-        {
-            live.order.cancelling = None;
-        }
-    }
-
-    fn set_state(&mut self, id: OrderId, state: OrderState) {
-        let slot = self.orders.slot(id);
-        if let Some(live) = slot.and_then(|slot| self.orders.get_mut(slot))
-            && live.order.id == id
-        {
-            live.order.state = state;
+        // An answer: the fate of the order is as known as it was before the cancel.
+        if report.kind != ReportKind::Unknown && live.doubted_by.is_some() && live.doubted_by == report.id {
+            live.doubted_by = None;
+            live.order.state = OrderState::Open;
+            let known = Report { id: current, ..Report::new(ReportKind::Accepted, report.time_ns) };
+            self.engine.report(&known);
         }
     }
 
@@ -161,7 +143,7 @@ impl Core {
             cancelling: None,
             created_ns: report.time_ns,
         };
-        self.open(Live { order, ledger, place });
+        self.open(Live { order, ledger, place, doubted_by: None });
     }
 
     /// Brings an open order up to date, or ends it.
@@ -200,7 +182,10 @@ impl Core {
                     order.state = OrderState::Open;
                 }
             }
-            ReportKind::Unknown => order.state = OrderState::Unknown,
+            ReportKind::Unknown => {
+                order.state = OrderState::Unknown;
+                live.doubted_by = None;
+            }
             _ => {}
         }
         let order_id = order.id;

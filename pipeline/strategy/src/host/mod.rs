@@ -34,7 +34,9 @@ use crate::desk::{Desk, Features};
 use crate::risk::{Engine, Money, Reason, State};
 use crate::strategy::{Strategy, TIME_STEP_NS};
 use book::Books;
-use bus::config::{InstrumentChoice, InstrumentKey, OpeningPosition, RiskDocument};
+use bus::config::{
+    InstrumentChoice, InstrumentKey, InstrumentLimits, OpeningPosition, PriceText, RiskDocument,
+};
 use bus::{FeatureRecord, FeatureSchema, Instruction, InstrumentRow, OrderId, Report, TradingMode};
 use ledger::{Holding, Ledger};
 use market::Market;
@@ -514,9 +516,11 @@ impl Core {
         let traded = &mut self.market.traded[place as usize];
         let key = traded.instrument.key;
         let limits = self.risk.instruments.iter().find(|own| own.instrument == key).map(|own| own.limits);
-        let said = limits.and_then(|limits| limits.multiplier);
-        let default = self.risk.default.and_then(|limits| limits.multiplier);
-        traded.instrument.multiplier = said.or(default).map(|text| text.0).or(multiplier);
+        let said = |of: fn(InstrumentLimits) -> Option<PriceText>| {
+            limits.and_then(of).or(self.risk.default.and_then(of)).map(|text| text.0)
+        };
+        traded.instrument.multiplier = said(|limits| limits.multiplier).or(multiplier);
+        traded.instrument.tick_size = said(|limits| limits.tick_size).or(traded.instrument.tick_size);
         self.engine.define(key.publisher_id, key.instrument_id, &traded.instrument.symbol, multiplier);
         self.tell_status(place);
         // Books that were restored: good for what a position is worth, and too old to trade on before the next tick.

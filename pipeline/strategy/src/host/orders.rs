@@ -11,8 +11,8 @@ use std::collections::HashMap;
 /// What an id was made for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Made {
-    /// A new order, or a replacement; where it is or was.
-    Order(u32),
+    /// A new order, or a replacement; where it is or was, and of which user of that place.
+    Order(u32, u32),
     /// A cancel of this order.
     Cancel(OrderId),
     /// A replacement that was read back when its order was over: it cannot have come into force.
@@ -25,6 +25,16 @@ pub(crate) struct Live {
     pub(crate) order: OpenOrder,
     pub(crate) ledger: usize,
     pub(crate) place: u32,
+    /// The cancel that nobody answered, when it alone makes the order unknown.
+    pub(crate) doubted_by: Option<OrderId>,
+}
+
+/// A place for an order, one after the other.
+#[derive(Clone, Debug, Default)]
+struct Slot {
+    live: Option<Live>,
+    /// Orders that had it before; a replacement is the order that it replaces.
+    user: u32,
 }
 
 /// An instruction that no report has answered.
@@ -38,7 +48,7 @@ pub(crate) struct Waiting {
 /// The orders of a host.
 #[derive(Debug)]
 pub(crate) struct Orders {
-    slots: Vec<Option<Live>>,
+    slots: Vec<Slot>,
     free: Vec<u32>,
     ids: HashMap<OrderId, Made>,
     ids_max: usize,
@@ -56,11 +66,11 @@ impl Orders {
     }
 
     pub(crate) fn get(&self, slot: u32) -> Option<&Live> {
-        self.slots.get(slot as usize)?.as_ref()
+        self.slots.get(slot as usize)?.live.as_ref()
     }
 
     pub(crate) fn get_mut(&mut self, slot: u32) -> Option<&mut Live> {
-        self.slots.get_mut(slot as usize)?.as_mut()
+        self.slots.get_mut(slot as usize)?.live.as_mut()
     }
 
     pub(crate) fn made(&self, id: OrderId) -> Option<Made> {
@@ -69,10 +79,23 @@ impl Orders {
 
     /// Where the open order is that has this id, or whose replacement on its way has it.
     pub(crate) fn slot(&self, id: OrderId) -> Option<u32> {
-        let Some(Made::Order(slot)) = self.made(id) else { return None };
+        let slot = self.chain(id)?;
         let order = &self.get(slot)?.order;
         let named = order.id == id || order.replacing.is_some_and(|replacing| replacing.id == id);
         named.then_some(slot)
+    }
+
+    /// Where the open order is that has or ever had this id: also under that of an order that it has replaced.
+    pub(crate) fn chain(&self, id: OrderId) -> Option<u32> {
+        let Some(Made::Order(slot, user)) = self.made(id) else { return None };
+        let place = self.slots.get(slot as usize)?;
+        (place.user == user && place.live.is_some()).then_some(slot)
+    }
+
+    /// An id of the order at this place.
+    pub(crate) fn note_order(&mut self, id: OrderId, slot: u32) {
+        let user = self.slots.get(slot as usize).map_or(0, |place| place.user);
+        self.note(id, Made::Order(slot, user));
     }
 
     pub(crate) fn find(&self, id: OrderId) -> Option<&Live> {
@@ -88,28 +111,25 @@ impl Orders {
 
     pub(crate) fn insert(&mut self, live: Live) -> u32 {
         let id = live.order.id;
-        let slot = match self.free.pop() {
-            Some(slot) => {
-                self.slots[slot as usize] = Some(live);
-                slot
-            }
-            None => {
-                self.slots.push(Some(live));
-                (self.slots.len() - 1) as u32
-            }
-        };
-        self.note(id, Made::Order(slot));
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(Slot::default());
+            (self.slots.len() - 1) as u32
+        });
+        self.slots[slot as usize].live = Some(live);
+        self.note_order(id, slot);
         slot
     }
 
     pub(crate) fn remove(&mut self, slot: u32) -> Option<Live> {
-        let live = self.slots.get_mut(slot as usize)?.take()?;
+        let place = self.slots.get_mut(slot as usize)?;
+        let live = place.live.take()?;
+        place.user = place.user.wrapping_add(1);
         self.free.push(slot);
         Some(live)
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &Live)> {
-        (0..).zip(&self.slots).filter_map(|(slot, live)| Some((slot, live.as_ref()?)))
+        (0..).zip(&self.slots).filter_map(|(slot, place)| Some((slot, place.live.as_ref()?)))
     }
 
     pub(crate) fn len(&self) -> usize {

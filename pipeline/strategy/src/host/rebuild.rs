@@ -93,7 +93,7 @@ impl Core {
                     cancelling,
                     created_ns,
                 };
-                self.open(Live { order, ledger, place });
+                self.open(Live { order, ledger, place, doubted_by: None });
             }
             OrderAction::Replace { of, quantity, price } => {
                 let order = self.orders.find(of).map(|live| &live.order);
@@ -106,7 +106,7 @@ impl Core {
                     self.replacing(slot, Replacement { id, quantity, price });
                 }
             }
-            OrderAction::Cancel { of } => match self.orders.slot(of) {
+            OrderAction::Cancel { of } => match self.orders.chain(of) {
                 Some(slot) => self.cancelling(slot, id, of),
                 None => self.orders.note(id, Made::Cancel(of)),
             },

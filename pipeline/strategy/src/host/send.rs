@@ -45,7 +45,7 @@ impl Core {
             cancelling: None,
             created_ns: self.now_ns,
         };
-        self.open(Live { order, ledger, place });
+        self.open(Live { order, ledger, place, doubted_by: None });
         Ok(id)
     }
 
@@ -85,7 +85,7 @@ impl Core {
         if let Some(live) = self.orders.get_mut(slot) {
             live.order.replacing = Some(replacement);
         }
-        self.orders.note(replacement.id, Made::Order(slot));
+        self.orders.note_order(replacement.id, slot);
     }
 
     pub(crate) fn cancel(&mut self, ledger: usize, of: OrderId) -> Result<OrderId, Denial> {
@@ -185,12 +185,22 @@ impl Core {
             }
             waiting.since_ns = self.now_ns;
             let instruction = waiting.instruction.clone();
-            let in_doubt = match instruction.action {
-                OrderAction::Cancel { of } => of,
-                _ => instruction.id,
-            };
-            self.set_unknown(in_doubt);
+            match instruction.action {
+                OrderAction::Cancel { of } => self.doubt_cancelled(of, instruction.id),
+                _ => self.set_unknown(instruction.id),
+            }
             self.out.push(Output::Again(instruction));
+        }
+    }
+
+    /// A cancel was not answered: what became of its order, by whichever id it has now, is not known.
+    fn doubt_cancelled(&mut self, of: OrderId, cancel: OrderId) {
+        let slot = self.orders.chain(of);
+        let Some(live) = slot.and_then(|slot| self.orders.get_mut(slot)) else { return };
+        if live.order.state != OrderState::Unknown {
+            live.doubted_by = Some(cancel);
+            let id = live.order.id;
+            self.set_unknown(id);
         }
     }
 
