@@ -31,6 +31,8 @@ pub struct Gateway {
     ending: Vec<(String, JoinHandle<()>)>,
     parts: Option<Parts>,
     said: Option<String>,
+    /// No session is begun any more.
+    leaving: bool,
 }
 
 struct Running {
@@ -76,6 +78,7 @@ impl Gateway {
             ending: Vec::new(),
             parts,
             said: None,
+            leaving: false,
         })
     }
 
@@ -151,6 +154,9 @@ impl Gateway {
         let Some(at) = self.document.sessions.iter().position(|session| session.venue == lease.stream) else {
             return;
         };
+        if self.leaving {
+            return;
+        }
         let venue = lease.stream.clone();
         let until = self.members.held_until(&venue).unwrap_or_else(Instant::now);
         let state = Arc::new(LeaseState::new(lease.token, until));
@@ -197,6 +203,7 @@ impl Gateway {
 
     fn end(mut self) {
         info!("ending: sessions cancel what is open where they are told to, and log off");
+        self.leaving = true;
         self.running.iter().for_each(|running| running.lease.leave());
         // The leases are kept until the last session has ended.
         while self.running.iter().any(|running| !running.thread.is_finished()) {

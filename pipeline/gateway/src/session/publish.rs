@@ -28,7 +28,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 const END_WITHIN: Duration = Duration::from_secs(3);
 
 /// KEYS stream, numbers; ARGV venue, token, number to begin with when none is known, entries_max, number before the first
-/// report, number of the last, values and names a report, then these. Gives 0 and the last number, -1 when a later owner
+/// report, number of the last, then for each report how many names and values it has, and these. Gives 0 and the last number, -1 when a later owner
 /// has written, -2 and the last number when another report is the next.
 const PUBLISH: &str = "local call = redis.call
 local seen = call('HGET', KEYS[2], ARGV[1])
@@ -38,11 +38,13 @@ if seen then
   if not token then return redis.error_reply('ERR ' .. KEYS[2] .. ' ' .. ARGV[1] .. ' is not token:number') end
   if tonumber(token) > tonumber(ARGV[2]) then return {-1, last} end
 end
-local count = tonumber(ARGV[7])
-if #ARGV > 7 then
+if #ARGV > 6 then
   if last ~= ARGV[5] then return {-2, last} end
-  for a = 8, #ARGV, count do
-    call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[4], '*', unpack(ARGV, a, a + count - 1))
+  local a = 7
+  while a < #ARGV do
+    local to = a + tonumber(ARGV[a])
+    call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[4], '*', unpack(ARGV, a + 1, to))
+    a = to + 1
   end
   last = ARGV[6]
 end
@@ -113,12 +115,11 @@ impl Publishing {
         publish.arg(PUBLISH).arg(2).arg(&stream).arg(report_numbers_key(&stream));
         publish.arg(&self.venue).arg(self.token).arg(self.base[usize::from(shard)]);
         publish.arg(self.entries_max).arg(before).arg(reports.last().map_or(0, |report| report.number));
-        let mut count = 0;
-        if let Some(report) = reports.first() {
-            report.for_each_field(|_, _| count += 2);
-        }
-        publish.arg(count);
         for report in reports {
+            // Empty fields are left out: not every report has as many.
+            let mut count = 0;
+            report.for_each_field(|_, _| count += 2);
+            publish.arg(count);
             report.for_each_field(|name, value| {
                 publish.arg(name).arg(value);
             });

@@ -2,7 +2,7 @@
 
 use super::{Session, figures, now_ns};
 use crate::line::LineError;
-use crate::orders::{Connection, Gate, Input, Went};
+use crate::orders::{Connection, Gate, Input, State, Went};
 use bus::{OrderAction, OrderId, TradingMode};
 use std::time::Instant;
 use tracing::{error, info};
@@ -62,7 +62,7 @@ impl Session<'_> {
             if !lease.holds() && !lease.ran_out_without_redis() {
                 return refused("no_lease", "this gateway does not have the session now");
             }
-        } else if let Some((reason, text)) = self.refusal(is_durable) {
+        } else if let Some((reason, text)) = self.refusal(&outgoing.action, is_durable) {
             return refused(reason, &text);
         }
         let Some(line) = &mut self.line else { return refused("not_connected", "the session has no line") };
@@ -79,7 +79,7 @@ impl Session<'_> {
     }
 
     /// Why an order that passed is not sent after all: what changed since.
-    fn refusal(&self, is_durable: bool) -> Option<(&'static str, String)> {
+    fn refusal(&self, action: &OrderAction, is_durable: bool) -> Option<(&'static str, String)> {
         if !is_durable {
             return Some(("journal_failed", "it is not on disk".into()));
         }
@@ -89,6 +89,11 @@ impl Session<'_> {
         // The line may have connected anew since: what it missed is not taken in.
         if self.inbox.turns() != self.turns || self.book.connection() != Connection::CaughtUp {
             return Some(("not_connected", "the connection was lost meanwhile".into()));
+        }
+        if let OrderAction::Replace { of, .. } = action
+            && self.book.state(of).is_none_or(|state| matches!(state, State::Ended { .. }))
+        {
+            return Some(("order_ended", format!("{of} is over")));
         }
         if self.book.lost() > 0 {
             return Some(("reconciling", "the fate of an order is open".into()));
