@@ -6,13 +6,18 @@ pub const MESSAGE_BYTES_MAX: usize = 64 << 10;
 /// Longest of the words, bytes.
 const WORD_BYTES_MAX: usize = 32;
 
+/// The way of an entry that says how many messages are missing.
+const LOST: &str = "lost";
+
 /// One message.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct DropCopy<'a> {
     /// `venue`: the session.
     pub venue: &'a str,
-    /// `way`: `sent` or `received`.
+    /// `way`: `sent`, `received`, or `lost`: so many messages found no room on their way here.
     pub way: &'a str,
+    /// `lost`: how many; 0 of a message.
+    pub lost: u64,
     /// `protocol`.
     pub protocol: &'a str,
     /// `time_ns`: when, ns since the epoch.
@@ -41,12 +46,15 @@ impl<'a> DropCopy<'a> {
                 .then_some(text)
                 .ok_or_else(|| format!("field `{name}`: 1 to {WORD_BYTES_MAX} printable characters"))
         };
-        let time = field("time_ns")?;
-        let digits =
-            std::str::from_utf8(time).ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
+        let number = |name: &str| {
+            let text = std::str::from_utf8(field(name)?).unwrap_or_default();
+            let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+            let number = text.parse().ok().filter(|_| digits);
+            number.ok_or_else(|| format!("field `{name}`: a decimal number in range"))
+        };
         let way = word("way")?;
-        if !["sent", "received"].contains(&way) {
-            return Err("field `way`: sent or received".into());
+        if !["sent", "received", LOST].contains(&way) {
+            return Err("field `way`: sent, received or lost".into());
         }
         let bytes = field("bytes")?;
         if bytes.len() > MESSAGE_BYTES_MAX {
@@ -58,10 +66,9 @@ impl<'a> DropCopy<'a> {
         Ok(DropCopy {
             venue: word("venue")?,
             way,
+            lost: if way == LOST { number("lost")? } else { 0 },
             protocol: word("protocol")?,
-            time_ns: digits
-                .and_then(|text| text.parse().ok())
-                .ok_or("field `time_ns`: a decimal number in range")?,
+            time_ns: number("time_ns")?,
             bytes,
         })
     }
@@ -82,18 +89,25 @@ mod tests {
     #[test]
     fn a_message_is_read_and_what_is_not_known_is_passed_over() {
         let more = [GOOD.as_slice(), &[(b"later", b"field")]].concat();
-        let wanted =
-            DropCopy { venue: "XNAS", way: "sent", protocol: "ouch50", time_ns: 7, bytes: b"\0\x01U" };
+        let wanted = DropCopy {
+            venue: "XNAS",
+            way: "sent",
+            lost: 0,
+            protocol: "ouch50",
+            time_ns: 7,
+            bytes: b"\0\x01U",
+        };
         assert_eq!(DropCopy::parse(&more), Ok(wanted));
     }
 
     #[test]
     fn what_breaks_the_contract_is_named() {
         let long = vec![0; MESSAGE_BYTES_MAX + 1];
-        let cases: [(usize, &[u8], &str); 6] = [
+        let cases: [(usize, &[u8], &str); 7] = [
             (0, b"", "field `venue`: 1 to 32"),
             (0, b"two words", "field `venue`: 1 to 32"),
-            (1, b"lost", "field `way`: sent or received"),
+            (1, b"seen", "field `way`: sent, received or lost"),
+            (1, b"lost", "field `lost` is missing"),
             (2, b"-1", "field `time_ns`"),
             (3, b"\xff", "field `protocol`"),
             (4, &long, "field `bytes` holds 65537"),

@@ -253,6 +253,11 @@ impl Follower {
             }
             Kind::DropCopy => {
                 let copy = DropCopy::parse(&fields)?;
+                if copy.lost > 0 {
+                    let detail = format!("{} messages found no room at the gateway", copy.lost);
+                    self.venue_gap(id, copy.venue, None, "lost", &detail);
+                    return Ok(());
+                }
                 self.row(|out, stream, row| order_rows::push_drop_copy(out, stream, row, &copy));
             }
         }

@@ -68,18 +68,18 @@ impl Follower {
         }
         if restarts {
             let detail = format!("the count went back from {} to {number}", before.number);
-            self.report_gap(id, venue, None, "restarted", &detail);
+            self.venue_gap(id, venue, None, "restarted", &detail);
         }
         if *number > expected {
             let reason = self.why_behind(self.last_reports.get(venue).copied(), why);
-            self.report_gap(id, venue, Some((expected, number - 1)), reason, "");
+            self.venue_gap(id, venue, Some((expected, number - 1)), reason, "");
         }
         self.last_reports.insert(venue.clone(), id);
         self.batch.to.venues.insert(venue.clone(), Told { number: *number, time_ns: *time_ns });
         Ok(true)
     }
 
-    fn report_gap(
+    pub(super) fn venue_gap(
         &mut self,
         entry: StreamId,
         venue: &str,

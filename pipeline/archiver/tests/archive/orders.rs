@@ -134,6 +134,9 @@ fn every_field_of_the_order_streams_is_read_back() {
     add(&mut redis, EXECUTION_REPORTS, &report_fields(&Report::new(ReportKind::Denied, 0))).unwrap();
     add(&mut redis, TRADING_STATE, &state_fields(TradingMode::Reducing, "a\0b")).unwrap();
     add(&mut redis, DROP_COPY, &copy_fields("received", b"\0\xff8=FIX")).unwrap();
+    let mut lost = copy_fields("lost", b"");
+    lost.push((b"lost".to_vec(), b"7".to_vec()));
+    add(&mut redis, DROP_COPY, &lost).unwrap();
     rig.start(0);
     for (table, rows) in
         [("order_instructions", 4), ("execution_reports", 2), ("trading_state", 1), ("drop_copy", 1)]
@@ -169,7 +172,9 @@ fn every_field_of_the_order_streams_is_read_back() {
     let wrong = "SELECT count(*) FROM execution_reports WHERE
         time <> timestamptz 'epoch' + time_ns / 1000 * interval '1 microsecond'";
     assert_eq!(rig.number(wrong), 0);
-    assert_eq!(rig.number("SELECT count(*) FROM gaps"), 0);
+    rig.wait_for("SELECT count(*) FROM gaps", 1);
+    let wanted = r#"{"reason":"lost","venue":"XNAS","detail":"7 messages found no room at the gateway"}"#;
+    assert_eq!(json(&rig, "reason, venue, detail", "gaps"), [wanted]);
 }
 
 #[test]
