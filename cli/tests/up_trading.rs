@@ -34,7 +34,7 @@ strategy:
     default: {collar_basis_points: 500, collar_price: '5', order_quantity_max: 500, order_notional_max: 100000,
               position_max: 3000, exposure_max: 1000000, open_orders_max: 10, messages_per_second: 200,
               message_burst: 200, duplicate_window_ms: 0, quote_age_max_ms: 5000, drawdown_max: 500000,
-              multiplier: '1'}
+              multiplier: '1', tick_size: '0.01'}
     sessions:
       - {days: [monday, tuesday, wednesday, thursday, friday, saturday, sunday], open: '00:00', close: '24:00'}
   strategies:

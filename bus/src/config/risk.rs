@@ -121,6 +121,10 @@ pub struct InstrumentLimits {
     /// Units of the underlying in one share or contract, when the venue's definition does not say: `'1'` for shares.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub multiplier: Option<PriceText>,
+    /// Smallest step of a price, when the venue's definition does not say: `'0.01'` for most shares in the United States.
+    /// Strategies round to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tick_size: Option<PriceText>,
 }
 
 /// An instrument with limits of its own.
@@ -191,6 +195,7 @@ impl InstrumentLimits {
             quote_age_max_ms: self.quote_age_max_ms.or(default.quote_age_max_ms),
             drawdown_max: self.drawdown_max.or(default.drawdown_max),
             multiplier: self.multiplier.or(default.multiplier),
+            tick_size: self.tick_size.or(default.tick_size),
         }
     }
 }
@@ -248,7 +253,12 @@ impl Check {
         if let Some(value) = limits.collar_basis_points {
             self.range(&at("collar_basis_points"), value, &COLLAR);
         }
-        for (field, value) in [("collar_price", limits.collar_price), ("multiplier", limits.multiplier)] {
+        let prices = [
+            ("collar_price", limits.collar_price),
+            ("multiplier", limits.multiplier),
+            ("tick_size", limits.tick_size),
+        ];
+        for (field, value) in prices {
             if let Some(value) = value.filter(|value| value.0.0 <= 0) {
                 self.problem(&at(field), format!("is {}; choose a number above 0", value.0));
             }
@@ -421,6 +431,7 @@ sessions:
             ("collar_price: '2.50'", "collar_price: '0'", "default.collar_price: is 0.00"),
             ("collar_price: '2.50'", "collar_price: '1e3'", "\"1e3\" is not a decimal price"),
             ("multiplier: '1'", "multiplier: '-1'", "default.multiplier: is -1.00"),
+            ("multiplier: '1'", "tick_size: '0'", "default.tick_size: is 0.00"),
             ("  order_quantity_max: 500\n", "", "default.order_quantity_max: is not said"),
             ("  order_quantity_max: 500\n", "", "instruments[0].limits.order_quantity_max: is not said"),
             ("quote_age_max_ms: 2000", "quote_age_max_ms: 0", "default.quote_age_max_ms: is 0"),

@@ -75,6 +75,7 @@ risk:
     quote_age_max_ms: 2000
     drawdown_max: 50000
     multiplier: '1'
+    tick_size: '0.01'
   sessions:
     - days: [monday, tuesday, wednesday, thursday, friday, saturday, sunday]
       open: '00:00'

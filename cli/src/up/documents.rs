@@ -104,7 +104,8 @@ impl Plan {
     /// # Errors
     /// A path that does not exist, or no free ports.
     pub(super) fn new(up: &UpDocument, directory: &Path) -> Result<Plan> {
-        let directory = std::path::absolute(directory)?;
+        // The parent of `up.yaml` is the empty path, which means here.
+        let directory = std::path::absolute(Path::new(".").join(directory))?;
         let folder = directory.join(&up.folder);
         let redis = up.redis.clone().unwrap_or_else(|| redis_url(&folder));
         let database = up.database.clone().unwrap_or_else(|| postgres_url(&folder));
@@ -302,6 +303,12 @@ shards: 2",
             archiver.redis.ends_with("/run/redis/redis.sock") && archiver.database.contains("/run/postgres")
         );
         assert_eq!((archiver.shards, archiver.health.listen.port()), (2, 9_103));
+    }
+
+    #[test]
+    fn a_document_without_a_folder_in_its_name_is_in_this_one() {
+        let here = std::env::current_dir().unwrap();
+        assert_eq!(plan("features: {}", Path::new("")).folder, here.join("run"));
     }
 
     #[test]

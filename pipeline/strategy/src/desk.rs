@@ -24,7 +24,7 @@ pub struct TradedInstrument {
     pub key: InstrumentKey,
     /// As the venue knows it.
     pub symbol: Box<str>,
-    /// Smallest step of a price; none when the venue does not say.
+    /// Smallest step of a price: as the limits say, else the venue.
     pub tick_size: Option<Price>,
     /// Shares or contracts in a round lot; 0 when the venue does not say.
     pub lot_size: u32,
