@@ -189,6 +189,7 @@ impl Shared {
         let (first_ns, most_ns) = self.settings.retry_ns;
         let mut wait_ns = first_ns;
         while !self.stopped() {
+            let began = Instant::now();
             let over = match self.connect() {
                 Ok(socket) => self.serve(socket),
                 Err(error) => Over::new(format!("cannot connect to {}: {error}", self.settings.address)),
@@ -198,7 +199,9 @@ impl Shared {
             let was_logged_on = session.closed(self.now(), &over.why, io);
             self.tell(&mut state);
             drop(state);
-            if was_logged_on {
+            // One that did not last is no success: two that take each other's session away are not to fight for it as
+            // fast as they can.
+            if was_logged_on && began.elapsed() >= Duration::from_nanos(most_ns) {
                 wait_ns = first_ns;
             }
             if over.wait {

@@ -1,0 +1,271 @@
+//! Redis, the venue, the way between, and gateways as processes.
+
+use crate::account::Account;
+use crate::flow::Flow;
+use crate::live::{Proxy, Venue, VenueSpec};
+use lab::redis_server::RedisServer;
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+use venue::live_report::UserReport;
+
+/// Longest that anything may take on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+pub fn is_soak() -> bool {
+    std::env::var("FEEDPLANE_SOAK").is_ok_and(|value| value == "1")
+}
+
+/// SplitMix64.
+pub struct Random(u64);
+
+impl Random {
+    pub fn seeded() -> Random {
+        let seed = std::env::var("FEEDPLANE_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(7);
+        eprintln!("FEEDPLANE_SEED={seed}");
+        Random(seed)
+    }
+
+    pub fn of(seed: u64) -> Random {
+        Random(seed)
+    }
+
+    pub fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        mixed ^ (mixed >> 31)
+    }
+
+    pub fn below(&mut self, bound: u64) -> u64 {
+        self.next() % bound
+    }
+}
+
+pub struct Rig {
+    pub redis: RedisServer,
+    venue: Venue,
+    folder: TempDir,
+}
+
+/// A gateway's process, killed on drop.
+pub struct Gateway(Child);
+
+impl Gateway {
+    pub fn kill(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+
+    pub fn is_alive(&mut self) -> bool {
+        self.0.try_wait().unwrap().is_none()
+    }
+
+    pub fn pause(&self) {
+        self.signal("STOP");
+    }
+
+    pub fn go_on(&self) {
+        self.signal("CONT");
+    }
+
+    fn signal(&self, name: &str) {
+        let status = Command::new("kill").args([&format!("-{name}"), &self.0.id().to_string()]).status();
+        assert!(status.unwrap().success());
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+impl Rig {
+    pub fn start(wanted: &VenueSpec) -> Rig {
+        let rig = Rig {
+            redis: RedisServer::start().unwrap(),
+            venue: Venue::start(wanted),
+            folder: tempfile::tempdir().unwrap(),
+        };
+        rig.trade();
+        rig
+    }
+
+    /// Lets everybody trade.
+    fn trade(&self) {
+        let mut add = redis::cmd("XADD");
+        add.arg("trading_state").arg("*");
+        add.arg("mode").arg("active").arg("by").arg("test").arg("time_ns").arg("1");
+        let _: String = add.query(&mut self.connect()).unwrap();
+    }
+
+    pub fn connect(&self) -> redis::Connection {
+        redis::Client::open(self.redis.url()).unwrap().get_connection().unwrap()
+    }
+
+    /// A way of its own to the venue.
+    pub fn way(&self) -> Proxy {
+        Proxy::to(self.venue.address)
+    }
+
+    pub fn gateway(&self, member: &str) -> Gateway {
+        self.gateway_at(member, &self.venue.address.to_string())
+    }
+
+    pub fn gateway_by(&self, member: &str, way: &Proxy) -> Gateway {
+        self.gateway_at(member, &way.address.to_string())
+    }
+
+    fn gateway_at(&self, member: &str, address: &str) -> Gateway {
+        let (redis, folder) = (self.redis.url(), self.folder.path());
+        let document = format!(
+            "redis: '{redis}'
+member: {member}
+lease_ms: 600
+health: {{listen: '127.0.0.1:0'}}
+journal: '{}'
+instruction_age_max_ms: 5000
+sessions:
+  - venue: sim
+    limits: {{order_quantity_max: 10000, order_notional_max: 100000000, open_orders_max: 1000, messages_per_second: 10000, message_burst: 10000}}
+    reconnect: {{first_ms: 20, most_ms: 200, logon_ms: 2000}}
+    ouch: {{address: '{address}', user: fplane, password: secret}}
+",
+            folder.join("journal").display()
+        );
+        let path = folder.join(format!("{member}.yaml"));
+        std::fs::write(&path, document).unwrap();
+        let log = OpenOptions::new().create(true).append(true).open(folder.join(format!("{member}.log")));
+        let log = log.unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_feedplane-gateway"));
+        command.arg("--config").arg(&path).stdout(log.try_clone().unwrap()).stderr(Stdio::from(log));
+        Gateway(command.spawn().unwrap())
+    }
+
+    /// Bytes of a write that did not come to its end, behind the newest file of the journal.
+    pub fn tear_journal(&self, random: &mut Random) {
+        let day = std::fs::read_dir(self.folder.path().join("journal/sim"));
+        let Some(day) = day.ok().and_then(|mut days| days.next()) else { return };
+        let files = std::fs::read_dir(day.unwrap().path()).unwrap().map(|file| file.unwrap().path());
+        let files = files.filter(|path| path.extension().is_some_and(|kind| kind == "journal"));
+        let newest: Option<PathBuf> =
+            files.max_by_key(|path| std::fs::metadata(path).unwrap().modified().unwrap());
+        let Some(newest) = newest else { return };
+        let length = 1 + random.below(200) as usize;
+        let torn: Vec<u8> = (0..length).map(|_| random.next() as u8).collect();
+        OpenOptions::new().append(true).open(newest).unwrap().write_all(&torn).unwrap();
+    }
+
+    /// Waits until one of the ways is logged in, other than `but`; which.
+    pub fn wait_for_holder<P: std::borrow::Borrow<Proxy>>(&self, ways: &[P], but: Option<usize>) -> usize {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let found = (0..ways.len()).find(|&at| Some(at) != but && ways[at].borrow().logged_in() > 0);
+            if let Some(at) = found {
+                return at;
+            }
+            assert!(Instant::now() < until, "nobody logs in: {}", self.logs());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Redis answers nobody for so long; and has forgotten everything then, or nothing.
+    pub fn redis_goes(&mut self, gone: Duration, forgets: bool) {
+        if forgets {
+            self.redis.stop().unwrap();
+            std::thread::sleep(gone);
+            self.redis.restart_empty().unwrap();
+            self.trade();
+        } else {
+            self.redis.pause();
+            std::thread::sleep(gone);
+            self.redis.go_on();
+        }
+    }
+
+    /// Ends the flow, waits until each instruction is reported and nothing is on its way, and gives the account.
+    pub fn settle(&mut self, flow: Flow) -> Account {
+        let mut instructions = flow.end();
+        let until = Instant::now() + PATIENCE;
+        let mut quiet = 0;
+        let mut before = 0;
+        loop {
+            let account = Account::read(&mut self.connect(), &instructions);
+            let unanswered = account.unanswered();
+            let reports = account.reports();
+            quiet = if unanswered.is_empty() && reports == before { quiet + 1 } else { 0 };
+            before = reports;
+            // The cancels of all that is open, too.
+            if quiet == 3 && !account.open().is_empty() {
+                instructions.extend(flow_cancels(&mut self.connect(), &account, instructions.len()));
+                quiet = 0;
+            }
+            if quiet > 8 {
+                return account;
+            }
+            assert!(
+                Instant::now() < until,
+                "not settled: unanswered {unanswered:?}, open {:?}\n{}",
+                account.open(),
+                self.logs()
+            );
+            crate::flow::publish_again(&mut self.connect(), &instructions, &unanswered);
+            std::thread::sleep(Duration::from_millis(150));
+        }
+    }
+
+    pub fn venue_report(&self) -> UserReport {
+        self.venue.report()
+    }
+
+    /// Which way each message went, and its bytes.
+    pub fn drop_copy(&self) -> Vec<(String, Vec<u8>)> {
+        let reply: redis::Value =
+            redis::cmd("XRANGE").arg("drop_copy").arg("-").arg("+").query(&mut self.connect()).unwrap();
+        let mut messages = Vec::new();
+        for record in bus::records_of_range(&reply).unwrap() {
+            let (mut way, mut bytes) = (String::new(), Vec::new());
+            for (name, value) in record.fields.unwrap() {
+                match name {
+                    b"way" => way = String::from_utf8_lossy(value).into_owned(),
+                    b"bytes" => bytes = value.to_vec(),
+                    _ => {}
+                }
+            }
+            messages.push((way, bytes));
+        }
+        messages
+    }
+
+    /// The ends of the gateways' logs.
+    pub fn logs(&self) -> String {
+        let mut all = String::new();
+        for entry in std::fs::read_dir(self.folder.path()).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_some_and(|kind| kind == "log") {
+                let text = std::fs::read_to_string(&path).unwrap_or_default();
+                let lines: Vec<&str> = text.lines().rev().take(15).collect();
+                all += &format!("--- {}\n", path.display());
+                all.extend(lines.iter().rev().map(|line| format!("{line}\n")));
+            }
+        }
+        all
+    }
+}
+
+fn flow_cancels(redis: &mut redis::Connection, account: &Account, known: usize) -> Vec<bus::Instruction> {
+    let cancels: Vec<_> = account
+        .open()
+        .iter()
+        .enumerate()
+        .map(|(at, of)| {
+            crate::flow::instruction(&format!("END{}x{at}", known), bus::OrderAction::Cancel { of: *of })
+        })
+        .collect();
+    cancels.iter().for_each(|instruction| crate::flow::publish(redis, instruction));
+    cancels
+}
