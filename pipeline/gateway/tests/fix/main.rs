@@ -3,6 +3,8 @@
 //!
 //! The tests with QuickFIX need the package `quickfix` in `FEEDPLANE_PYTHON`; without it they say SKIPPED.
 
+#![allow(clippy::unwrap_used)] // A test may.
+
 mod fuzz;
 mod kills;
 mod mapping;

@@ -202,17 +202,17 @@ impl Wire {
         Wire { port, shared }
     }
 
-    pub(crate) fn from_venue(&self, spoil: impl FnMut(Vec<u8>) -> Vec<u8> + Send + 'static) {
+    pub(crate) fn spoil_from_venue(&self, spoil: impl FnMut(Vec<u8>) -> Vec<u8> + Send + 'static) {
         *self.shared.from_venue.lock().unwrap() = Box::new(spoil);
     }
 
-    pub(crate) fn to_venue(&self, spoil: impl FnMut(Vec<u8>) -> Vec<u8> + Send + 'static) {
+    pub(crate) fn spoil_to_venue(&self, spoil: impl FnMut(Vec<u8>) -> Vec<u8> + Send + 'static) {
         *self.shared.to_venue.lock().unwrap() = Box::new(spoil);
     }
 
     pub(crate) fn heal(&self) {
-        self.from_venue(|bytes| bytes);
-        self.to_venue(|bytes| bytes);
+        self.spoil_from_venue(|bytes| bytes);
+        self.spoil_to_venue(|bytes| bytes);
     }
 
     /// Cuts every connection.

@@ -147,7 +147,7 @@ fn a_refusal_by_number_ends_the_order() {
     assert_eq!(told.order, name("A1"));
     assert!(matches!(&told.what, What::Rejected { reason, .. } if reason == "business_reject_0"), "{told:?}");
     // QuickFIX's own validation: a symbol that is empty there is one that its dictionary refuses.
-    rig.wire.to_venue(|bytes| {
+    rig.wire.spoil_to_venue(|bytes| {
         let mut text = String::from_utf8(bytes).unwrap();
         if text.contains("\x0111=A2\x01") {
             text = text.replace("\x0154=1\x01", "\x0154=Z\x01");
@@ -165,7 +165,7 @@ fn a_refusal_by_number_ends_the_order() {
 #[test]
 fn a_report_that_was_lost_comes_again_and_is_told_once_in_its_place() {
     let Some(mut rig) = Rig::up() else { return };
-    rig.wire.from_venue(lose_one("8"));
+    rig.wire.spoil_from_venue(lose_one("8"));
     // The pending report is lost, which tells nothing; then the next message shows the gap.
     rig.line.send(&new("A1", "PART", 100)).unwrap();
     let (first, second) = (rig.events.told(), rig.events.told());
@@ -182,7 +182,7 @@ fn a_report_that_was_lost_comes_again_and_is_told_once_in_its_place() {
 #[test]
 fn an_order_that_the_venue_asks_for_again_is_never_sent_again() {
     let Some(mut rig) = Rig::up() else { return };
-    rig.wire.to_venue(lose_one("D"));
+    rig.wire.spoil_to_venue(lose_one("D"));
     rig.line.send(&new("A1", "FILL", 100)).unwrap();
     rig.line.send(&new("A2", "FILL", 1)).unwrap();
     // QuickFIX sees the gap and asks for both; what it holds of the second counts as filled, too.
@@ -204,7 +204,7 @@ fn an_order_that_the_venue_asks_for_again_is_never_sent_again() {
 fn a_garbled_message_is_passed_over_and_comes_again() {
     let Some(mut rig) = Rig::up() else { return };
     let mut spoilt = false;
-    rig.wire.from_venue(move |mut bytes| {
+    rig.wire.spoil_from_venue(move |mut bytes| {
         if !spoilt && is_type(&bytes, "8") {
             spoilt = true;
             let at = bytes.len() / 2;
@@ -225,7 +225,7 @@ fn half_a_message_and_a_cut_lose_nothing() {
     rig.line.send(&new("A1", "REST", 7)).unwrap();
     rig.events.told();
     let mut half = false;
-    rig.wire.from_venue(move |mut bytes| {
+    rig.wire.spoil_from_venue(move |mut bytes| {
         if half || is_type(&bytes, "8") {
             half = true;
             bytes.truncate(bytes.len() / 2);
@@ -254,7 +254,7 @@ fn orders_in_flight_when_the_connection_broke_are_settled_by_asking() {
     // One arrives without an answer, one and a cancel do not arrive.
     rig.line.send(&new("A1", "MUTE", 5)).unwrap();
     rig.venue.wait(|line| line["got"]["11"] == "A1");
-    rig.wire.to_venue(|_| Vec::new());
+    rig.wire.spoil_to_venue(|_| Vec::new());
     rig.line.send(&new("A2", "FILL", 5)).unwrap();
     rig.line.send(&cancel("C0", &open)).unwrap();
     std::thread::sleep(Duration::from_millis(200));
@@ -282,13 +282,13 @@ fn orders_in_flight_when_the_connection_broke_are_settled_by_asking() {
 #[test]
 fn a_silent_venue_is_down_and_a_silent_line_is_down_at_the_venue() {
     let Some(rig) = Rig::up() else { return };
-    rig.wire.from_venue(|_| Vec::new());
+    rig.wire.spoil_from_venue(|_| Vec::new());
     let why = rig.events.down();
     assert_eq!(why, "no answer to a TestRequest");
     rig.wire.heal();
     rig.events.caught_up();
     // Now the venue hears nothing: its TestRequest has no answer that arrives.
-    rig.wire.to_venue(|_| Vec::new());
+    rig.wire.spoil_to_venue(|_| Vec::new());
     rig.events.down();
     rig.wire.heal();
     rig.events.caught_up();
