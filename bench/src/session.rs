@@ -6,14 +6,14 @@
 
 use anyhow::{Context, Result};
 use feed::{Channel, ChannelConfig, Itch50, Line, Sink, Stamp};
-use tick::{Clock, ClockSource, Instrument, Tick};
+use tick::{Action, Clock, ClockSource, Instrument, Tick};
 use venue::session::{Packet, Source};
 use venue::synthetic::{SessionEnd, Synthetic, SyntheticSpec};
 use wire::itch50::Head;
 use wire::moldudp64::{BLOCK_LENGTH_BYTES, HEADER_BYTES};
 
 /// Symbols of the session.
-pub const SYMBOLS: u16 = 16;
+pub const SYMBOLS: u16 = 4;
 /// Venue and dataset of its ticks.
 pub const PUBLISHER: u16 = 1;
 /// Its channel.
@@ -42,6 +42,8 @@ pub struct SessionPacket {
 pub struct Session {
     /// The packets, in sequence, without a hole.
     pub packets: Vec<SessionPacket>,
+    /// Packets in front that open the day: what is listed, and that it trades. The first order is behind them.
+    pub opening: usize,
     /// The ticks in all of them.
     pub ticks: u64,
 }
@@ -77,7 +79,8 @@ impl Session {
             SyntheticSpec { symbols: SYMBOLS, ..SyntheticSpec::new(SessionEnd::Messages(u64::MAX), SEED) };
         let mut source = Synthetic::new(&spec)?;
         let (mut channel, mut made) = (channel()?, Collect::default());
-        let mut session = Session { packets: Vec::new(), ticks: 0 };
+        let mut session = Session { packets: Vec::new(), opening: 0, ticks: 0 };
+        let mut is_opening = true;
         let mut packet = Packet::default();
         while session.ticks < ticks && source.next(&mut packet)? {
             if packet.messages == 0 {
@@ -91,6 +94,8 @@ impl Session {
                 payload: packet.payload.clone(),
             });
             session.ticks += made.0.len() as u64;
+            is_opening &= !made.0.iter().any(|tick| tick.action == Action::Add);
+            session.opening += usize::from(is_opening);
             made.0.clear();
         }
         Ok(session)
@@ -124,7 +129,7 @@ pub fn day_begins_ns(now_ns: u64) -> Result<u64> {
     let session = Session::new(1)?;
     let mut packet = session.packets[0].clone();
     write_time(&mut packet.payload, 0);
-    let made = Session { packets: vec![packet], ticks: 1 }.decode(|_| now_ns)?;
+    let made = Session { packets: vec![packet], opening: 0, ticks: 1 }.decode(|_| now_ns)?;
     made.iter().map(|tick| tick.ts_event).find(|&ns| ns > 0).context("a message without a time")
 }
 
@@ -167,6 +172,7 @@ mod tests {
     #[test]
     fn every_number_is_in_one_packet() {
         let session = Session::new(500).unwrap();
+        assert!(session.opening > 0 && session.opening < session.packets.len());
         let last = session.packets.last().unwrap();
         for sequence in 1..last.first + u64::from(last.messages) {
             let packet = &session.packets[session.packet_of(sequence).unwrap()];

@@ -6,6 +6,7 @@
 //! a reader, a process of its own, blocks in `XREAD` on `order_instructions`, and a sink at the other end of the order
 //! line's TCP connection notes when the order's bytes came out of the socket.
 //!
+//! Measured are the orders that a tick caused straight away; features, reports and time bring about others.
 //! Time counts from the sender's stamp for both: a Python program's own time of arrival is when it came to look.
 //! The last metrics compare the hop from data plane to strategy over Redis with one over shared memory.
 
@@ -18,7 +19,7 @@ use crate::harness::{Contender, Effort, Kind, Metric, Round, Row, Stage, Table, 
 use crate::session::Session;
 use crate::sink::OrderSink;
 use crate::world::World;
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use contenders::{Contending, Feedplane, Reference};
 use followed::{Followed, Quantiles};
 use std::cell::RefCell;
@@ -46,17 +47,23 @@ fn round<C: Contending>(
     world.empty_redis()?;
     let sink = world.network().run(OrderSink::start)?;
     let running = contending.start(world, sink.address())?;
-    let within_ms = session.ticks * 1_000 / rate + GRACE_MS;
+    let within_ms = session.ticks * 1_000 / rate + sender::OPENING.as_millis() as u64 + GRACE_MS;
     let reader = world.start_reader("orders", u64::MAX, within_ms)?;
     let sent = sender::send(world.network(), session, rate)?;
     let instructions: Vec<followed::Instruction> = reader.finish()?;
-    let caused = followed::causes(world, C::TICKS)?;
+    let (caused, of_features) = (followed::causes(world, C::TICKS)?, followed::of_features(world)?);
     let mut note = running.finish(stages)?;
     let arrived = sink.finish()?;
-    let followed = Followed::of(session, &sent.stamps_ns, &instructions, &caused, &arrived)?;
+    let followed = Followed::of(session, &sent.stamps_ns, &instructions, &caused, &of_features, &arrived)
+        .with_context(|| note.clone())?;
     followed.note(&mut stages.borrow_mut());
     let (readable, at_venue) = (Quantiles::of(&followed.readable_ns)?, Quantiles::of(&followed.at_venue_ns)?);
-    note.push_str(&format!("; {} orders, {} of them at the venue", instructions.len(), arrived.len()));
+    note.push_str(&format!(
+        "; {} orders, {} at the venue, {} caused by a tick and measured",
+        instructions.len(),
+        arrived.len(),
+        followed.readable_ns.len()
+    ));
     if sent.latest_ns > 1_000_000 {
         note.push_str(&format!("; the sender was up to {:.1} ms late", sent.latest_ns as f64 / 1e6));
     }

@@ -14,8 +14,8 @@ use std::net::SocketAddr;
 /// Takes a stream's entry apart: calls with each tick's time of arrival and sequence number.
 pub(super) type Ticks = fn(&[(&[u8], &[u8])], &mut dyn FnMut(u64, u64)) -> Result<()>;
 
-/// Every instrument and way at most so often.
-const PAUSE_MS: u64 = 50;
+/// Between two orders of an instrument at least.
+const PAUSE_MS: u64 = 10;
 /// From this expected move on there is an order, ticks.
 const ENTER_TICKS: f64 = 0.25;
 /// What no order and no rate of this session reaches.
@@ -113,6 +113,8 @@ fn strategy(redis: &str) -> Value {
         "order_notional_max": PLENTY * 1_000, "position_max": PLENTY, "exposure_max": PLENTY * 1_000,
         "open_orders_max": 100, "messages_per_second": 10_000, "message_burst": 1_000, "duplicate_window_ms": 0,
         "quote_age_max_ms": 60_000, "drawdown_max": PLENTY, "multiplier": "1",
+        // ITCH does not say.
+        "tick_size": "0.01",
     });
     let days = ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"];
     json!({
@@ -130,7 +132,9 @@ fn strategy(redis: &str) -> Value {
         "strategies": [{
             "name": "momentum", "venue": "sim", "instruments": "all",
             "ofi_momentum": {
-                "source": {"feature": {"set": "flow", "value": "ofi_10_1trades"}}, "window_ms": 160,
+                // Not from the feature: in a namespace no clock is disciplined, records say so, and the strategy does not trade
+                // on them. The records are published and read all the same.
+                "source": "book", "window_ms": 160,
                 "enter_ticks": ENTER_TICKS, "clip": 100, "position": 100, "hold_ms": 1_000, "pause_ms": PAUSE_MS,
             },
         }],
@@ -169,8 +173,18 @@ impl Running for RunningFeedplane<'_> {
         told(JOURNAL, sync_us);
         let sync = sync_us
             .map_or_else(String::new, |us| format!("; a journal's sync took {us:.0} µs at the median"));
-        Ok(format!("{}{sync}", ended.says))
+        Ok(format!("{}{sync}{}", ended.says, denials(&metrics)))
     }
+}
+
+/// What the strategies' risk engine denied, by reason.
+fn denials(metrics: &str) -> String {
+    let denied = metrics.lines().filter_map(|line| {
+        let (labels, count) = line.strip_prefix("feedplane_strategy_denials{")?.split_once("} ")?;
+        let (_, reason) = labels.split_once("reason=\"")?;
+        (count != "0").then(|| format!("; {count} denied: {}", reason.trim_end_matches('"')))
+    });
+    denied.collect()
 }
 
 /// The Python reference's processes.

@@ -9,7 +9,7 @@ use crate::world::World;
 use anyhow::{Context, Result, ensure};
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// Largest delay that is told apart, ns.
 const DELAY_MAX_NS: u64 = 1_000_000_000_000;
@@ -69,6 +69,21 @@ pub(super) fn causes(world: &World, ticks: Ticks) -> Result<HashMap<u64, u64>> {
     }
 }
 
+/// The times of the ticks that brought about records of features.
+pub(super) fn of_features(world: &World) -> Result<HashSet<u64>> {
+    let mut connection = redis::Client::open(world.redis().url())?.get_connection()?;
+    let mut range = redis::cmd("XRANGE");
+    let reply: redis::Value =
+        range.arg(bus::names::CALCULATED_FEATURES).arg("-").arg("+").query(&mut connection)?;
+    let mut times = HashSet::new();
+    for record in bus::records_of_range(&reply)? {
+        let fields = record.fields?;
+        let time = fields.iter().find(|(name, _)| *name == b"t").map(|(_, value)| *value);
+        times.extend(time.and_then(|text| std::str::from_utf8(text).ok()?.parse::<u64>().ok()));
+    }
+    Ok(times)
+}
+
 /// The orders' delays from the sender on, and their stages.
 pub(super) struct Followed {
     pub(super) readable_ns: Vec<u64>,
@@ -82,14 +97,16 @@ impl Followed {
         stamps_ns: &[u64],
         instructions: &[Instruction],
         caused: &HashMap<u64, u64>,
+        of_features: &HashSet<u64>,
         arrived: &[Arrived],
     ) -> Result<Followed> {
-        ensure!(!instructions.is_empty(), "no instruction became readable");
         let arrived: HashMap<&[u8], u64> =
             arrived.iter().map(|order| (order.cl_ord_id.trim_ascii_end(), order.time_ns)).collect();
         let mut followed =
             Followed { readable_ns: Vec::new(), at_venue_ns: Vec::new(), stages_ns: BTreeMap::new() };
-        for order in instructions {
+        // What time, a report or a record of features brought about did not come from a tick straight away.
+        let by_tick = |order: &&Instruction| order.cause_ns > 0 && !of_features.contains(&order.cause_ns);
+        for order in instructions.iter().filter(by_tick) {
             let sequence = *caused.get(&order.cause_ns).context("an instruction that no tick caused")?;
             let packet = session.packet_of(sequence).context("a tick that was not sent")?;
             let sent_ns = stamps_ns[packet];
@@ -105,6 +122,7 @@ impl Followed {
                 followed.at_venue_ns.push(at_ns.saturating_sub(sent_ns));
             }
         }
+        ensure!(!followed.readable_ns.is_empty(), "no instruction of a tick became readable");
         Ok(followed)
     }
 

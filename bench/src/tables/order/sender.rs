@@ -19,6 +19,9 @@ pub(super) struct Sent {
     pub(super) latest_ns: u64,
 }
 
+/// Between the opening of the day and trading: the strategies learn what is listed.
+pub(super) const OPENING: Duration = Duration::from_millis(1_500);
+
 /// Sends the session, so many ticks a second. It sleeps between packets, because it shares the cores with what is measured;
 /// what is due when it wakes is sent in one system call, stamped before it, line A before line B packet by packet.
 pub(super) fn send(network: &Network, session: &Session, rate: u64) -> Result<Sent> {
@@ -28,9 +31,14 @@ pub(super) fn send(network: &Network, session: &Session, rate: u64) -> Result<Se
         let mut outlet = RawOutlet::new(&RawTarget { interfaces, vlan: None, ttl: 16 })?;
         let day_ns = day_begins_ns(now_ns()?)?;
         let mut sent = Sent { stamps_ns: Vec::with_capacity(session.packets.len()), latest_ns: 0 };
-        let began = Instant::now();
+        let mut began = Instant::now();
         let (mut due_ns, mut waiting) = (0, false);
-        for packet in &session.packets {
+        for (at, packet) in session.packets.iter().enumerate() {
+            if at == session.opening {
+                outlet.flush()?;
+                std::thread::sleep(OPENING);
+                (began, due_ns) = (Instant::now(), 0);
+            }
             let mut passed_ns = began.elapsed().as_nanos() as u64;
             while passed_ns < due_ns {
                 if std::mem::take(&mut waiting) {
