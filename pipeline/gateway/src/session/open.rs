@@ -93,23 +93,26 @@ pub(super) fn open(
         return Err(OpenError::Shards { journal: read.begin.numbers.len(), document: shards });
     }
     let (mut today, yesterday) = match known {
-        Some(read) if read.begin.day == day.name => (Some(read), None),
+        Some(read) if newest.as_ref() == Some(&day.name) => (Some(read), None),
         read => (None, read),
     };
     let mut reports = Vec::new();
     let mut sources = Vec::new();
     let mut before = None;
+    // Where a Redis that knows nothing begins: yesterday's last reports may not have come out.
+    let mut floor = vec![0; usize::from(shards)];
     if let Some(read) = yesterday {
+        floor.clone_from(&read.begin.base);
         let (book, source) = end_day(folder, read, publishing, now_ns, &mut reports)?;
         sources.push(source);
         before = Some(book);
     }
-    // With what the stream has, after yesterday is over: numbers go on.
-    publishing.base = match (&today, &before) {
+    let base = match (&today, &before) {
         (Some(read), _) => read.begin.base.clone(),
         (None, Some(book)) => book.numbers().to_vec(),
-        (None, None) => vec![0; usize::from(shards)],
+        (None, None) => floor.clone(),
     };
+    publishing.base = if today.is_some() { base.clone() } else { floor };
     let mut published = Vec::new();
     for shard in 0..shards {
         published.push(publishing.claim(shard)?.ok_or(OpenError::Lost)?);
@@ -119,7 +122,7 @@ pub(super) fn open(
         venue: publishing.venue.clone(),
         day: day.name.clone(),
         token: publishing.token,
-        base: publishing.base.clone(),
+        base,
         ..Begin::default()
     };
     let known = today.as_ref().map(|read| &read.book).or(before.as_ref());

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, missing_docs)] // A test may.
 
+mod disk;
 mod interruptions;
 mod orders;
 mod rig;
