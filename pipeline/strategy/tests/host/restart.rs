@@ -10,7 +10,7 @@ use strategy::risk::Standing;
 use tick::Price;
 
 /// What two hosts must agree on.
-fn state(host: &mut Host) -> (Vec<OpenOrder>, Vec<(i64, i64)>, Vec<Option<Standing>>, usize) {
+fn state(host: &mut Host) -> State {
     let mut orders = Vec::new();
     let mut positions = Vec::new();
     for name in ["first", "second"] {
@@ -74,7 +74,9 @@ fn a_restart_at_any_moment_finds_the_orders_positions_and_profits_of_one_that_wa
         let (was, unpublished) = without_unpublished(was, &streams);
         assert_eq!(is.0, was.0, "seed {seed}");
         if unpublished == 0 {
-            assert_eq!((&is.1, &is.2, is.3), (&was.1, &was.2, was.3), "seed {seed}");
+            assert_eq!((&is.1, &is.2), (&was.1, &was.2), "seed {seed}");
+            // A cancel that met the end of its order is asked after again.
+            assert!(is.3 >= was.3, "seed {seed}");
         }
         assert_eq!(
             is.1.iter().map(|held| held.0).collect::<Vec<_>>(),
@@ -100,6 +102,11 @@ fn without_unpublished(mut state: State, streams: &Streams) -> (State, usize) {
     state.0.retain(|order| {
         count += usize::from(!published(order.id));
         published(order.id)
+    });
+    // Filled, with a replacement on its way that nobody has refused yet: who reads it back knows that it comes too late.
+    state.0.retain(|order| {
+        count += usize::from(order.leaves == 0);
+        order.leaves > 0
     });
     for order in &mut state.0 {
         if let Some(replacing) = order.replacing.filter(|replacing| !published(replacing.id)) {
