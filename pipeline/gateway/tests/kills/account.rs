@@ -121,7 +121,17 @@ impl Account {
             venue.ignored
         );
         let traded = &venue.total.orders;
-        assert_eq!(self.executions_repeated, 0);
+        eprintln!(
+            "{} instructions, {} reports; the venue: {} logins, {} new orders, {} replaced, {} executions",
+            self.instructions.len(),
+            self.reports,
+            venue.session.logins,
+            traded.entered,
+            traded.replaced,
+            traded.executions
+        );
+        assert_eq!((self.executions.len() as u64, self.executions_repeated), (traded.executions, 0));
+        assert!(traded.entered > 20 && traded.executions > 0, "something was traded");
         assert_eq!((self.bought, self.sold), (traded.shares_bought, traded.shares_sold));
         assert_eq!(self.bought as i64 - self.sold as i64, venue.total.position);
         assert_eq!(self.open().len() as u64, venue.open_orders, "{:?}", self.open());

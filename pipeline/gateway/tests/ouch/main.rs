@@ -1,5 +1,6 @@
 //! The OUCH line: the protocol without a socket, against captured packets, against a scripted server, and against the
 //! simulated venue.
+#![allow(unreachable_pub)]
 
 mod captured;
 mod hostile;
