@@ -34,6 +34,9 @@ struct Venue {
     lines: [JoinHandle<Feed>; 2],
 }
 
+/// Orders by reference: side, price, open shares, and the number of the message that put them in their place.
+type FeedBook = HashMap<u64, (Side, Price, u32, u64)>;
+
 /// What a line carried, or both together, by sequence number.
 #[derive(Default)]
 struct Feed {
@@ -129,7 +132,7 @@ fn read_line(line: &UdpSocket) -> Feed {
 impl Feed {
     /// Digests of orders, by stock locate code, of the book that the feed's messages make up to a number.
     fn digests(&self, until: u64) -> BTreeMap<u16, String> {
-        let mut books: BTreeMap<u16, HashMap<u64, (Side, Price, u32, u64)>> = BTreeMap::new();
+        let mut books: BTreeMap<u16, FeedBook> = BTreeMap::new();
         for (expected, (&sequence, message)) in (1..).zip(self.messages.range(..=until)) {
             assert_eq!(sequence, expected, "the lines together miss nothing");
             let message = Message::parse(message).unwrap();
@@ -170,7 +173,7 @@ impl Feed {
     }
 }
 
-fn digest(book: &HashMap<u64, (Side, Price, u32, u64)>) -> String {
+fn digest(book: &FeedBook) -> String {
     let mut digest = Digest::default();
     for side in Side::BOTH {
         let mut orders: Vec<_> = book.iter().filter(|(_, order)| order.0 == side).collect();
@@ -337,9 +340,9 @@ fn executions(heard: &[String], known: &BTreeMap<u32, bool>) -> (u64, u64, u64) 
                 let cents: u64 = price[1..].replace('.', "").parse().unwrap();
                 let number: u32 = number.parse().unwrap();
                 if buys[&number] {
-                    sums.0 += shares
+                    sums.0 += shares;
                 } else {
-                    sums.1 += shares
+                    sums.1 += shares;
                 }
                 sums.2 += shares * cents * 100;
             }

@@ -100,7 +100,8 @@ fn a_client_that_is_silent_for_15_s_is_closed_and_one_with_heartbeats_is_not() {
     for _ in 0..16 {
         room.pass(S);
         room.say(alive, &packet(Packet::ClientHeartbeat));
-        (room.hear(alive), room.hear(silent));
+        room.hear(alive);
+        room.hear(silent);
     }
     assert_eq!(closed(&room, Closed::Silent), 1);
     assert!(!room.server.wants_input(silent) && room.server.wants_input(alive));
