@@ -39,7 +39,7 @@ FROM denials WHERE first_time < %(end)s AND last_time >= %(begin)s ORDER BY day,
 def slippage(fills, mids):
     """The fills with `mid` at their cause and `slippage`: what each unit cost more than the middle; negative is gained."""
     fills = fills.sort_values("cause_ns")
-    fills["cause"] = pandas.to_datetime(fills["cause_ns"], unit="ns", utc=True)
+    fills["cause"] = pandas.to_datetime(fills["cause_ns"], unit="ns", utc=True).dt.as_unit("ns")
     joined = pandas.merge_asof(fills, mids, left_on="cause", right_index=True, direction="backward")
     sign = joined["side"].map({"buy": 1.0, "sell": -1.0, "sell_short": -1.0})
     joined["slippage"] = sign * (joined["price"] - joined["mid"])

@@ -96,7 +96,8 @@ def parse(fields):
 def show(report):
     """A report as a person reads it."""
     seconds, rest = divmod(int(report["time_ns"]), 10**9)
-    words = [f"{datetime.fromtimestamp(seconds, timezone.utc):%Y-%m-%dT%H:%M:%S}.{rest:09d}", f"n={report['n']}", report.get("id", "-"), report["kind"]]
+    when = f"{datetime.fromtimestamp(seconds, timezone.utc):%Y-%m-%dT%H:%M:%S}.{rest:09d}"
+    words = [when, f"n={report['n']}", report.get("id", "-"), report["kind"]]
     if "of" in report:
         words.append(f"of {report['of']}")
     words += [report.get(name, "-") for name in ("strategy", "symbol", "side")]
@@ -122,18 +123,19 @@ def main():
         for position, fields in entries(connection, arguments.stream, "0", not arguments.follow):
             try:
                 report = parse(fields)
+                text = show(report)
                 missing = numbers.check(report)
                 if missing is None:
                     continue
                 orders.take(report)
-            except (KeyError, ValueError, ArithmeticError) as error:
+            except (KeyError, ValueError, ArithmeticError, OSError) as error:
                 refused += 1
                 print(f"REFUSED {position.decode()}: {error!r}")
                 continue
             if missing:
                 print(f"LOST {missing} reports of {report['venue']}: trimmed before they were read; the archive has them")
             if not arguments.quiet:
-                print(show(report))
+                print(text)
     except KeyboardInterrupt:
         pass
 

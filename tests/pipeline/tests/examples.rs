@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stdout)] // A test may.
 
+mod orders;
+
 use pipeline_tests::python::{self, Printed};
 use pipeline_tests::session::{PUBLISHER_ID, Session};
 use pipeline_tests::world::World;
@@ -35,10 +37,13 @@ fn every_example_of_the_readers_guide_runs_and_tells_what_the_session_holds() {
     let Some(interpreter) = python::interpreter() else { return };
     let Some(world) = World::start(1).unwrap() else { return };
     let session = session();
+    let orders = orders::publish(&world.redis.url(), &session, INSTRUMENT, SYMBOL);
     world.run(&session).unwrap();
     let records = world.number("SELECT count(*) FROM feedplane.features").unwrap();
     read_the_streams(&interpreter, &world, &session, records);
     read_the_archive(&interpreter, &world, &session);
+    orders::read(&interpreter, &world);
+    orders::ask_the_archive(&interpreter, &world, &orders, SYMBOL);
     draw(&interpreter, &world);
 }
 
