@@ -195,9 +195,9 @@ impl Gateway {
         });
         let troubles: Vec<String> = troubles.collect();
         if troubles.is_empty() {
-            parts.sessions.is_good()
+            parts.sessions.is_good();
         } else {
-            parts.sessions.is_bad(troubles.join("; "))
+            parts.sessions.is_bad(troubles.join("; "));
         }
     }
 

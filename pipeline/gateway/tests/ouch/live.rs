@@ -303,7 +303,7 @@ impl Shared {
         let how = self.mangle.load(Ordering::SeqCst);
         let drawn = self.random.fetch_add(0x9E37_79B9_7F4A_7C15, Ordering::SeqCst);
         let drawn = (drawn ^ (drawn >> 29)).wrapping_mul(0xBF58_476D_1CE4_E5B9) >> 16;
-        if how == Mangle::Nothing as u8 || drawn % self.one_of.load(Ordering::SeqCst) != 0 {
+        if how == Mangle::Nothing as u8 || !drawn.is_multiple_of(self.one_of.load(Ordering::SeqCst)) {
             return true;
         }
         self.mangled.fetch_add(1, Ordering::SeqCst);

@@ -1,6 +1,6 @@
 //! The OUCH line: the protocol without a socket, against captured packets, against a scripted server, and against the
 //! simulated venue.
-#![allow(unreachable_pub)]
+#![allow(unreachable_pub, clippy::unwrap_used, reason = "a test; a failed unwrap fails it")]
 
 mod captured;
 mod hostile;

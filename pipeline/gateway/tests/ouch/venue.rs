@@ -172,7 +172,7 @@ fn what_was_missed_is_told_after_a_reconnection_and_to_the_next_process() {
     std::thread::sleep(std::time::Duration::from_millis(100));
     proxy.close(false);
     let missed = heard.caught_up();
-    let (number, wire_ref, what) = told(&missed)[0].clone();
+    let (number, wire_ref, what) = told(&missed)[0];
     assert_eq!((missed.len(), wire_ref), (1, bid.wire_ref));
     assert!(matches!(what, What::Filled { quantity: 30, .. }));
     // Another process goes on from the last that is in the journal.
