@@ -147,7 +147,7 @@ fn no_order_is_sent_twice_and_positions_and_books_are_the_venues_whoever_is_kill
     up.wait_ready(&ALL);
     halt(&folder);
     up.wait("nothing to be open at the venue", |_| open_at_venue(&folder) == Some(0));
-    up.wait("every order to be over here", |_| open_orders(&reports(&folder)).is_empty());
+    wait_until_all_is_over(&folder);
     up.wait("every instruction to be answered", |_| unanswered(&folder).is_empty());
     orders_are_the_venues(&folder);
     venue.close();
@@ -198,14 +198,36 @@ fn wait_for_fills(up: &mut Up, folder: &Folder, count: usize) {
 fn open_orders(reports: &[Report]) -> Vec<String> {
     let mut leaves = HashMap::new();
     for report in reports {
-        if let Some(id) = report.id {
-            leaves.insert(id, report.leaves);
-        }
-        if let (ReportKind::Replaced, Some(of)) = (report.kind, report.of) {
-            leaves.insert(of, 0);
-        }
+        match (report.kind, report.id, report.of) {
+            // A cancel that somebody asked for has an id of its own.
+            (ReportKind::Cancelled, _, Some(of)) => leaves.insert(of, report.leaves),
+            (ReportKind::Replaced, Some(id), Some(of)) => {
+                leaves.insert(of, 0);
+                leaves.insert(id, report.leaves)
+            }
+            (_, Some(id), _) => leaves.insert(id, report.leaves),
+            _ => None,
+        };
     }
     leaves.into_iter().filter(|(_, leaves)| *leaves > 0).map(|(id, _)| id.to_string()).collect()
+}
+
+/// Waits until no order is open here either.
+fn wait_until_all_is_over(folder: &Folder) {
+    let end = Instant::now() + Duration::from_secs(20);
+    loop {
+        let reports = reports(folder);
+        let open = open_orders(&reports);
+        if open.is_empty() {
+            return;
+        }
+        let of_open = |report: &&Report| {
+            [report.id, report.of].into_iter().flatten().any(|id| open.contains(&id.to_string()))
+        };
+        let told: Vec<_> = reports.iter().filter(of_open).collect();
+        assert!(Instant::now() < end, "{open:?} are open here and not at the venue: {told:#?}");
+        std::thread::sleep(Duration::from_millis(100));
+    }
 }
 
 fn unanswered(folder: &Folder) -> Vec<String> {

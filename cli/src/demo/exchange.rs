@@ -45,7 +45,7 @@ impl Exchange {
 }
 
 /// Its channel, behind those of the made-up session.
-const CHANNEL: u16 = 1_000;
+pub(super) const CHANNEL: u16 = 1_000;
 /// Publisher of its ticks: its instruments have numbers of their own. None of DBN's.
 const PUBLISHER: u16 = 60_000;
 const SYMBOLS: u16 = 4;

@@ -198,7 +198,8 @@ fn show<S: Source + Send>(
     }
     look::latency(&status);
     look::stream(&world, &stream, &channels)?;
-    book_view::print(&mut look::connect(&world)?, &stream)?;
+    let their_books = played.exchange.as_ref().map(|report| &report.books);
+    adds_up &= book_view::print(&mut look::connect(&world)?, &stream, their_books)?;
     if stop.load(Ordering::Relaxed) {
         println!("\nstopped early, as asked; everything above is of what was sent until then");
     }

@@ -62,12 +62,16 @@ fn wait_for_the_last_answer(redis: &mut Connection) -> Result<Streams> {
 fn open_orders(reports: &[Report]) -> usize {
     let mut leaves = HashMap::new();
     for report in reports {
-        if let Some(id) = report.id {
-            leaves.insert(id, report.leaves);
-        }
-        if let (ReportKind::Replaced, Some(of)) = (report.kind, report.of) {
-            leaves.insert(of, 0);
-        }
+        match (report.kind, report.id, report.of) {
+            // A cancel that somebody asked for has an id of its own.
+            (ReportKind::Cancelled, _, Some(of)) => leaves.insert(of, report.leaves),
+            (ReportKind::Replaced, Some(id), Some(of)) => {
+                leaves.insert(of, 0);
+                leaves.insert(id, report.leaves)
+            }
+            (_, Some(id), _) => leaves.insert(id, report.leaves),
+            _ => None,
+        };
     }
     leaves.values().filter(|leaves| **leaves > 0).count()
 }
@@ -135,7 +139,7 @@ fn by_strategy(streams: &Streams) {
     }
     println!("\nOrders, by strategy (from the streams)");
     println!(
-        "  {:<12}{:>13}{:>9}{:>9}{:>9}{:>10}{:>10}{:>10}{:>8}{:>9}{:>9}",
+        "  {:<12}{:>13}{:>9}{:>9}{:>9}{:>10}{:>10}{:>8}{:>9}{:>9}",
         "strategy",
         "instructions",
         "denied",
@@ -143,21 +147,19 @@ fn by_strategy(streams: &Streams) {
         "refused",
         "replaced",
         "cancelled",
-        "",
         "fills",
         "bought",
         "sold"
     );
     for (name, orders) in &strategies {
         println!(
-            "  {name:<12}{:>13}{:>9}{:>9}{:>9}{:>10}{:>10}{:>10}{:>8}{:>9}{:>9}",
+            "  {name:<12}{:>13}{:>9}{:>9}{:>9}{:>10}{:>10}{:>8}{:>9}{:>9}",
             orders.instructions,
             orders.denied,
             orders.sent,
             orders.rejected,
             orders.replaced,
             orders.cancelled,
-            "",
             orders.fills,
             orders.bought,
             orders.sold
