@@ -74,6 +74,10 @@ fn over_redis(world: &World, rate: u64, ticks: u64) -> Result<Round> {
     let (mut ring, consumer) = rtrb::RingBuffer::new(RING_TICKS);
     let config = PublisherConfig { redis_url: world.redis().url(), ..PublisherConfig::default() };
     let publisher = Publisher::start(config, vec![consumer], Vec::new())?;
+    // What gathers while it connects is not the hop.
+    while !publisher.stats().connected {
+        std::thread::sleep(Duration::from_millis(1));
+    }
     let reader = world.start_reader("ticks", ticks, within_ms(ticks, rate))?;
     pace(rate, ticks, |tick| match tick {
         Some(tick) => ring.push(*tick).ok().context("the publisher is too slow"),
