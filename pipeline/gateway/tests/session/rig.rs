@@ -96,9 +96,12 @@ impl Venue {
     }
 }
 
-/// The lines that were started: the gateway's name, and where its events go.
+/// A line that was started: the gateway's name, and where its events go.
+type Started = (String, Arc<dyn Events>);
+
+/// The lines that were started.
 #[derive(Clone, Default)]
-pub(crate) struct Lines(pub(crate) Arc<Mutex<Vec<(String, Arc<dyn Events>)>>>);
+pub(crate) struct Lines(pub(crate) Arc<Mutex<Vec<Started>>>);
 
 struct FakeLine {
     name: String,
