@@ -35,14 +35,13 @@ pub use risk::{
     RiskDocument, SessionHours, TotalLimits, Weekday,
 };
 pub use strategy::{
-    InstrumentChoice, InstrumentName, OpeningPosition, OpeningReports, STRATEGIES_MAX, STRATEGY_INSTRUMENTS_MAX, StrategyDocument,
-    StrategyEntry, StrategyKind,
+    InstrumentChoice, InstrumentName, OpeningPosition, OpeningReports, STRATEGIES_MAX,
+    STRATEGY_INSTRUMENTS_MAX, StrategyDocument, StrategyEntry, StrategyKind,
 };
 pub use strategy_kinds::{
-    FairPrice, Fires, OfiMomentumSection, OfiSource, QuoteHours, QuoterSection, RULE_EXPRESSION_BYTES_MAX, RULES_MAX, Rule,
-    RuleAction, RuleOrder, RulePrice, RuleTimeInForce, RulesSection, STRATEGY_QUANTITY_MAX, STRATEGY_TICKS_MAX,
+    FairPrice, Fires, OfiMomentumSection, OfiSource, QuoteHours, QuoterSection, RULE_EXPRESSION_BYTES_MAX,
+    RULES_MAX, Rule, RuleAction, RuleOrder, RulePrice, RuleTimeInForce, RulesSection, STRATEGY_QUANTITY_MAX,
+    STRATEGY_TICKS_MAX,
 };
-pub use up::{
-    ArchiverUp, DataplaneUp, FeaturesUp, GatewayUp, StrategyUp, UP_SERVICES, UpDocument,
-};
+pub use up::{ArchiverUp, DataplaneUp, FeaturesUp, GatewayUp, StrategyUp, UP_SERVICES, UpDocument};
 pub use validate::{FEED_NAME_BYTES_MAX, FEEDS_MAX, GAP_TIMEOUT_US_MAX, Problem, WINDOW_PACKETS_MAX};

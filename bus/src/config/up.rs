@@ -162,7 +162,8 @@ impl UpDocument {
             self.gateway.is_some(),
         ];
         if services.iter().all(|there| !there) {
-            let message = "is missing, and so are features, archiver, strategy and gateway; name what is to run";
+            let message =
+                "is missing, and so are features, archiver, strategy and gateway; name what is to run";
             problem("dataplane", message.into());
         }
         if self.folder.as_os_str().is_empty() {

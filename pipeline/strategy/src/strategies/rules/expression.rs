@@ -544,7 +544,7 @@ mod tests {
                 }
             }
             Err(fault) => {
-                assert!(fault.line >= 1 && fault.column >= 1 && !fault.message.contains('\n'), "{fault}")
+                assert!(fault.line >= 1 && fault.column >= 1 && !fault.message.contains('\n'), "{fault}");
             }
         }
         if let Ok(number) = number(text, &mut names) {
