@@ -20,7 +20,7 @@ An immediate-or-cancel order trades half, and the rest is cancelled. One line of
     raw TYPE TAG=VALUE ...      any message
     sends N | expects N         sets the engine's next number out, or the one that it waits for
     logout | logon              ends the session, and allows it again
-    state                       answers {"state": {"orders": {...}, "positions": {...}, "twice": [...]}}
+    state                       answers {"state": {"orders": {...}, "positions": {...}, "trades": n, "twice": [...]}}
 """
 
 import json
@@ -253,7 +253,8 @@ class Venue(fix.Application):
                 engine.logon()
             elif name == "state":
                 orders = {o.id: [o.status, o.filled, o.leaves] for o in self.orders.values()}
-                say(state={"orders": orders, "positions": self.positions, "twice": self.twice})
+                count = len(self.trades)
+                say(state={"orders": orders, "positions": self.positions, "trades": count, "twice": self.twice})
             else:
                 say(event="unknown command", words=words)
 

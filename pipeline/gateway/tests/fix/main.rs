@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used)] // A test may.
 
+mod acceptor;
 mod fuzz;
 mod kills;
 mod mapping;

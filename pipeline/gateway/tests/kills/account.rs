@@ -4,21 +4,43 @@ use bus::{Instruction, OrderAction, OrderId, OrderSide, Report, ReportKind};
 use std::collections::{BTreeMap, BTreeSet};
 use venue::live_report::UserReport;
 
+/// How an id stands by its last report.
+#[derive(Clone, Debug)]
+pub struct Last {
+    pub kind: ReportKind,
+    pub filled: u64,
+    pub leaves: u64,
+    pub reason: String,
+}
+
 #[derive(Debug)]
 pub struct Account {
     reports: usize,
     /// The last report of each id that is one.
-    last: BTreeMap<OrderId, (ReportKind, u64)>,
+    pub last: BTreeMap<OrderId, Last>,
     /// Orders, not cancels.
-    orders: BTreeSet<OrderId>,
+    pub orders: BTreeSet<OrderId>,
     instructions: BTreeSet<OrderId>,
     /// Orders that were replaced by another.
     replaced: BTreeSet<OrderId>,
-    executions: BTreeSet<(OrderId, String)>,
-    executions_repeated: u64,
+    pub executions: BTreeSet<(OrderId, String)>,
+    pub executions_repeated: u64,
     bought: u64,
     sold: u64,
+    /// By symbol, of those that were traded.
+    pub positions: BTreeMap<String, i64>,
     unknown: BTreeSet<OrderId>,
+}
+
+impl Last {
+    fn of(report: &Report) -> Last {
+        Last {
+            kind: report.kind,
+            filled: report.filled,
+            leaves: report.leaves,
+            reason: report.reason.clone(),
+        }
+    }
 }
 
 impl Account {
@@ -37,6 +59,7 @@ impl Account {
             executions_repeated: 0,
             bought: 0,
             sold: 0,
+            positions: BTreeMap::new(),
             unknown: BTreeSet::new(),
         };
         for record in bus::records_of_range(&reply).unwrap() {
@@ -51,9 +74,16 @@ impl Account {
     fn take(&mut self, report: &Report) {
         let Some(id) = report.id else { panic!("{report:?} has no id") };
         if report.kind == ReportKind::Filled {
+            let position = self.positions.entry(report.symbol.clone()).or_default();
             match report.side {
-                Some(OrderSide::Buy) => self.bought += report.last_quantity,
-                Some(_) => self.sold += report.last_quantity,
+                Some(OrderSide::Buy) => {
+                    self.bought += report.last_quantity;
+                    *position += report.last_quantity as i64;
+                }
+                Some(_) => {
+                    self.sold += report.last_quantity;
+                    *position -= report.last_quantity as i64;
+                }
                 None => panic!("{report:?} has no side"),
             }
             if !self.executions.insert((id, report.execution.clone())) {
@@ -69,14 +99,14 @@ impl Account {
         let ended = if about_order { None } else { report.of };
         if let Some(of) = ended.filter(|_| report.kind == ReportKind::Cancelled) {
             // By a cancel: the report has the cancel's id.
-            self.last.insert(of, (ReportKind::Cancelled, 0));
+            self.last.insert(of, Last::of(report));
         }
         if report.kind == ReportKind::Unknown {
             self.unknown.insert(id);
         } else {
             self.unknown.remove(&id);
         }
-        self.last.insert(id, (report.kind, report.leaves));
+        self.last.insert(id, Last::of(report));
     }
 
     pub fn reports(&self) -> usize {
@@ -85,13 +115,18 @@ impl Account {
 
     /// How many instructions have a report.
     pub fn reported(&self) -> usize {
-        self.instructions.iter().filter(|id| self.last.contains_key(*id)).count()
+        self.instructions.len() - self.unreported().len()
+    }
+
+    /// Instructions without a report.
+    pub fn unreported(&self) -> BTreeSet<OrderId> {
+        self.instructions.iter().filter(|id| !self.last.contains_key(*id)).copied().collect()
     }
 
     /// Instructions without a report, and orders of which only is known that they were sent.
     pub fn unanswered(&self) -> BTreeSet<OrderId> {
         let open_end = |id: &&OrderId| {
-            let last = self.last.get(*id).map(|(kind, _)| *kind);
+            let last = self.last.get(*id).map(|last| last.kind);
             let sent = last == Some(ReportKind::Sent) && self.orders.contains(*id);
             last.is_none() || sent || self.unknown.contains(*id)
         };
@@ -101,9 +136,9 @@ impl Account {
     /// Orders that the reports leave open.
     pub fn open(&self) -> Vec<OrderId> {
         let is_open = |id: &&OrderId| {
-            let (kind, leaves) = self.last.get(*id).copied().unwrap_or((ReportKind::Denied, 0));
-            let alive = match kind {
-                ReportKind::Accepted | ReportKind::Replaced | ReportKind::Filled => leaves > 0,
+            let Some(last) = self.last.get(*id) else { return false };
+            let alive = match last.kind {
+                ReportKind::Accepted | ReportKind::Replaced | ReportKind::Filled => last.leaves > 0,
                 ReportKind::Sent | ReportKind::Unknown => true,
                 _ => false,
             };

@@ -21,10 +21,15 @@ pub struct Flow {
 
 impl Flow {
     pub fn start(rig: &Rig, seed: u64) -> Flow {
+        Flow::start_in(rig, seed, &["S1"])
+    }
+
+    /// In these symbols, each as often as it is named.
+    pub fn start_in(rig: &Rig, seed: u64, symbols: &'static [&'static str]) -> Flow {
         let stop = Arc::new(AtomicBool::new(false));
         let client = redis::Client::open(rig.redis.url()).unwrap();
         let of_thread = Arc::clone(&stop);
-        let runs = std::thread::spawn(move || run(&client, seed, &of_thread));
+        let runs = std::thread::spawn(move || run(&client, seed, symbols, &of_thread));
         Flow { stop, runs: Some(runs) }
     }
 
@@ -42,29 +47,30 @@ impl Drop for Flow {
     }
 }
 
-fn run(client: &redis::Client, seed: u64, stop: &AtomicBool) -> Vec<Instruction> {
+fn run(client: &redis::Client, seed: u64, symbols: &[&str], stop: &AtomicBool) -> Vec<Instruction> {
     let mut random = Random::of(seed);
     let mut made: Vec<Instruction> = Vec::new();
-    let mut orders: Vec<OrderId> = Vec::new();
+    let mut orders: Vec<(OrderId, String)> = Vec::new();
     let mut connection = None;
     while !stop.load(Ordering::SeqCst) {
         let recent = orders.len().min(RECENT) as u64;
-        let action = match random.below(10) {
-            0..=5 => new_order(&mut random),
-            _ if recent == 0 => new_order(&mut random),
-            draw => {
-                let of = orders[orders.len() - 1 - random.below(recent) as usize];
-                if draw < 8 {
-                    let quantity = 100 * (1 + random.below(4));
-                    OrderAction::Replace { of, quantity, price: price(&mut random) }
-                } else {
-                    OrderAction::Cancel { of }
-                }
+        let draw = random.below(10);
+        let (action, symbol) = if draw < 6 || recent == 0 {
+            // Without a draw where there is nothing to choose.
+            let at = if symbols.len() > 1 { random.below(symbols.len() as u64) as usize } else { 0 };
+            (new_order(&mut random), symbols[at].to_owned())
+        } else {
+            let (of, symbol) = orders[orders.len() - 1 - random.below(recent) as usize].clone();
+            if draw < 8 {
+                let quantity = 100 * (1 + random.below(4));
+                (OrderAction::Replace { of, quantity, price: price(&mut random) }, symbol)
+            } else {
+                (OrderAction::Cancel { of }, symbol)
             }
         };
-        let instruction = instruction(&format!("F{}", made.len()), action);
+        let instruction = instruction(&format!("F{}", made.len()), &symbol, action);
         if !matches!(instruction.action, OrderAction::Cancel { .. }) {
-            orders.push(instruction.id);
+            orders.push((instruction.id, symbol));
         }
         // Until Redis says that it has it; it may have it twice.
         while !stop.load(Ordering::SeqCst) {
@@ -101,7 +107,7 @@ fn price(random: &mut Random) -> tick::Price {
     tick::Price(19_900_000_000 + 10_000_000 * random.below(21) as i64)
 }
 
-pub fn instruction(id: &str, action: OrderAction) -> Instruction {
+pub fn instruction(id: &str, symbol: &str, action: OrderAction) -> Instruction {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     Instruction {
         id: id.parse().unwrap(),
@@ -109,7 +115,7 @@ pub fn instruction(id: &str, action: OrderAction) -> Instruction {
         venue: "sim".into(),
         publisher_id: 1,
         instrument_id: 1,
-        symbol: "S1".into(),
+        symbol: symbol.into(),
         strategy: "test".into(),
         cause_ns: 0,
         created_ns: now.as_nanos() as u64,
@@ -125,10 +131,6 @@ fn try_publish(connection: &mut redis::Connection, instruction: &Instruction) ->
     add.query::<String>(connection).map(|_| ())
 }
 
-pub fn publish(connection: &mut redis::Connection, instruction: &Instruction) {
-    try_publish(connection, instruction).unwrap();
-}
-
 /// Publishes those again that have no report.
 pub fn publish_again(
     connection: &mut redis::Connection,
@@ -136,6 +138,6 @@ pub fn publish_again(
     unanswered: &BTreeSet<OrderId>,
 ) {
     for instruction in all.iter().filter(|instruction| unanswered.contains(&instruction.id)) {
-        publish(connection, instruction);
+        try_publish(connection, instruction).unwrap();
     }
 }

@@ -1,13 +1,16 @@
-//! The gateway's process under order flow, with a real Redis and the simulated venue: killed, contended, and with each
-//! neighbour gone or lying.
+//! The gateway's process under order flow, with a real Redis and the simulated venue or QuickFIX: killed, contended, and with
+//! each neighbour gone or lying.
 //!
-//! Short: 12 kills. `FEEDPLANE_SOAK=1`: 200. `FEEDPLANE_SEED` repeats a run.
+//! Short: 12 kills over OUCH, 8 over FIX. `FEEDPLANE_SOAK=1`: 200 each. `FEEDPLANE_SEED` repeats a run.
 #![allow(unreachable_pub, clippy::unwrap_used, reason = "a test; a failed unwrap fails it")]
 
 mod account;
+mod fix;
 mod flow;
 mod rig;
 
+#[path = "../fix/acceptor.rs"]
+mod acceptor;
 #[path = "../ouch/live.rs"]
 mod live;
 
@@ -23,14 +26,8 @@ fn killed_at_any_moment_it_sends_nothing_twice_and_loses_nothing_unnoticed() {
     let mut rig = Rig::start(&VenueSpec { busy: true, ..VenueSpec::default() });
     let flow = Flow::start(&rig, random.next());
     for kill in 0..kills {
-        let mut gateway = rig.gateway("one");
         // From the first moments of its life to full flow; the venue's heartbeat ends the catching up after a second.
-        let life_ms = random.below(if kill % 3 == 0 { 1_000 } else { 3_500 });
-        std::thread::sleep(Duration::from_millis(life_ms));
-        gateway.kill();
-        if random.below(3) == 0 {
-            rig.tear_journal(&mut random);
-        }
+        rig.live_and_die(if kill % 3 == 0 { 1_000 } else { 3_500 }, &mut random);
     }
     let gateway = rig.gateway("last");
     let account = rig.settle(flow);

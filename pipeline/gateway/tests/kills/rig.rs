@@ -1,8 +1,10 @@
-//! Redis, the venue, the way between, and gateways as processes.
+//! Redis, the counterparty, the way between, and gateways as processes.
 
+use crate::acceptor;
 use crate::account::Account;
 use crate::flow::Flow;
 use crate::live::{Proxy, Venue, VenueSpec};
+use bus::Instruction;
 use lab::redis_server::RedisServer;
 use std::fs::OpenOptions;
 use std::io::Write;
@@ -18,6 +20,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub fn is_soak() -> bool {
     std::env::var("FEEDPLANE_SOAK").is_ok_and(|value| value == "1")
 }
+
+/// More than a long run leaves open.
+const OPEN_ORDERS_MAX: u32 = 100_000;
 
 /// SplitMix64.
 pub struct Random(u64);
@@ -47,8 +52,27 @@ impl Random {
 
 pub struct Rig {
     pub redis: RedisServer,
-    venue: Venue,
+    counterparty: Counterparty,
     folder: TempDir,
+}
+
+/// Who is traded with.
+enum Counterparty {
+    /// The simulated venue, OUCH.
+    Venue(Venue),
+    /// QuickFIX, FIX 4.4.
+    Acceptor(acceptor::Venue),
+}
+
+fn ouch(address: &str) -> String {
+    format!("ouch: {{address: '{address}', user: fplane, password: secret}}")
+}
+
+/// Silence is noticed soon.
+fn fix(port: u16) -> String {
+    format!(
+        "fix: {{address: '127.0.0.1:{port}', sender_comp_id: FEEDPLANE, target_comp_id: VENUE, heartbeat_s: 2}}"
+    )
 }
 
 /// A gateway's process, killed on drop.
@@ -86,20 +110,49 @@ impl Drop for Gateway {
 
 impl Rig {
     pub fn start(wanted: &VenueSpec) -> Rig {
-        let rig = Rig {
-            redis: RedisServer::start().unwrap(),
-            venue: Venue::start(wanted),
-            folder: tempfile::tempdir().unwrap(),
-        };
+        Rig::with(Counterparty::Venue(Venue::start(wanted)))
+    }
+
+    /// With QuickFIX; none where it is missing.
+    pub fn start_fix() -> Option<Rig> {
+        Some(Rig::with(Counterparty::Acceptor(acceptor::Venue::start(&[])?)))
+    }
+
+    fn with(counterparty: Counterparty) -> Rig {
+        let folder = tempfile::tempdir().unwrap();
+        let rig = Rig { redis: RedisServer::start().unwrap(), counterparty, folder };
         rig.trade();
         rig
     }
 
+    fn venue(&self) -> &Venue {
+        match &self.counterparty {
+            Counterparty::Venue(venue) => venue,
+            Counterparty::Acceptor(_) => panic!("this one trades with QuickFIX"),
+        }
+    }
+
+    pub fn acceptor(&mut self) -> &mut acceptor::Venue {
+        match &mut self.counterparty {
+            Counterparty::Acceptor(acceptor) => acceptor,
+            Counterparty::Venue(_) => panic!("this one trades with the simulated venue"),
+        }
+    }
+
     /// Lets everybody trade.
     fn trade(&self) {
+        self.trading("active");
+    }
+
+    /// Nothing but cancels, and a cancel of all that is open.
+    pub fn halt(&self) {
+        self.trading("halted");
+    }
+
+    fn trading(&self, mode: &str) {
         let mut add = redis::cmd("XADD");
         add.arg("trading_state").arg("*");
-        add.arg("mode").arg("active").arg("by").arg("test").arg("time_ns").arg("1");
+        add.arg("mode").arg(mode).arg("by").arg("test").arg("time_ns").arg("1");
         let _: String = add.query(&mut self.connect()).unwrap();
     }
 
@@ -109,18 +162,22 @@ impl Rig {
 
     /// A way of its own to the venue.
     pub fn way(&self) -> Proxy {
-        Proxy::to(self.venue.address)
+        Proxy::to(self.venue().address)
     }
 
     pub fn gateway(&self, member: &str) -> Gateway {
-        self.gateway_at(member, &self.venue.address.to_string())
+        let line = match &self.counterparty {
+            Counterparty::Venue(venue) => ouch(&venue.address.to_string()),
+            Counterparty::Acceptor(acceptor) => fix(acceptor.port),
+        };
+        self.gateway_with(member, &line)
     }
 
     pub fn gateway_by(&self, member: &str, way: &Proxy) -> Gateway {
-        self.gateway_at(member, &way.address.to_string())
+        self.gateway_with(member, &ouch(&way.address.to_string()))
     }
 
-    fn gateway_at(&self, member: &str, address: &str) -> Gateway {
+    fn gateway_with(&self, member: &str, line: &str) -> Gateway {
         let (redis, folder) = (self.redis.url(), self.folder.path());
         let document = format!(
             "redis: '{redis}'
@@ -131,9 +188,9 @@ journal: '{}'
 instruction_age_max_ms: 5000
 sessions:
   - venue: sim
-    limits: {{order_quantity_max: 10000, order_notional_max: 100000000, open_orders_max: 1000, messages_per_second: 10000, message_burst: 10000}}
+    limits: {{order_quantity_max: 10000, order_notional_max: 100000000, open_orders_max: {OPEN_ORDERS_MAX}, messages_per_second: 10000, message_burst: 10000}}
     reconnect: {{first_ms: 20, most_ms: 200, logon_ms: 2000}}
-    ouch: {{address: '{address}', user: fplane, password: secret}}
+    {line}
 ",
             folder.join("journal").display()
         );
@@ -146,8 +203,18 @@ sessions:
         Gateway(command.spawn().unwrap())
     }
 
+    /// A gateway that is killed within so long, sometimes while it writes.
+    pub fn live_and_die(&self, most_ms: u64, random: &mut Random) {
+        let mut gateway = self.gateway("one");
+        std::thread::sleep(Duration::from_millis(random.below(most_ms)));
+        gateway.kill();
+        if random.below(3) == 0 {
+            self.tear_journal(random);
+        }
+    }
+
     /// Bytes of a write that did not come to its end, behind the newest file of the journal.
-    pub fn tear_journal(&self, random: &mut Random) {
+    fn tear_journal(&self, random: &mut Random) {
         let day = std::fs::read_dir(self.folder.path().join("journal/sim"));
         let Some(day) = day.ok().and_then(|mut days| days.next()) else { return };
         let files = std::fs::read_dir(day.unwrap().path()).unwrap().map(|file| file.unwrap().path());
@@ -187,23 +254,59 @@ sessions:
         }
     }
 
-    /// Ends the flow, waits until each instruction is reported and nothing is on its way, and gives the account.
+    /// Ends the flow, waits until each instruction is reported and nothing is on its way, cancels what is open, and gives the
+    /// account.
     pub fn settle(&mut self, flow: Flow) -> Account {
         let mut instructions = flow.end();
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let account = self.quiet(&instructions);
+            if account.open().is_empty() {
+                return account;
+            }
+            assert!(Instant::now() < until, "still open: {:?}\n{}", account.open(), self.logs());
+            instructions.extend(cancels(&account, &instructions));
+        }
+    }
+
+    /// Waits until each has a report, of whatever kind.
+    pub fn until_reported(&self, instructions: &[Instruction]) {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let unreported = Account::read(&mut self.connect(), instructions).unreported();
+            if unreported.is_empty() {
+                return;
+            }
+            assert!(Instant::now() < until, "not reported: {unreported:?}\n{}", self.logs());
+            crate::flow::publish_again(&mut self.connect(), instructions, &unreported);
+            std::thread::sleep(Duration::from_millis(150));
+        }
+    }
+
+    /// Waits until the reports leave nothing open.
+    pub fn until_none_is_open(&self, instructions: &[Instruction]) {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let open = Account::read(&mut self.connect(), instructions).open();
+            if open.is_empty() {
+                return;
+            }
+            assert!(Instant::now() < until, "still open: {open:?}\n{}", self.logs());
+            std::thread::sleep(Duration::from_millis(150));
+        }
+    }
+
+    /// Publishes what has no answer until all has, and waits until nothing more is said.
+    pub fn quiet(&self, instructions: &[Instruction]) -> Account {
         let until = Instant::now() + PATIENCE;
         let mut quiet = 0;
         let mut before = 0;
         loop {
-            let account = Account::read(&mut self.connect(), &instructions);
+            let account = Account::read(&mut self.connect(), instructions);
             let unanswered = account.unanswered();
             let reports = account.reports();
             quiet = if unanswered.is_empty() && reports == before { quiet + 1 } else { 0 };
             before = reports;
-            // The cancels of all that is open, too.
-            if quiet == 3 && !account.open().is_empty() {
-                instructions.extend(flow_cancels(&mut self.connect(), &account, instructions.len()));
-                quiet = 0;
-            }
             if quiet > 8 {
                 return account;
             }
@@ -213,13 +316,13 @@ sessions:
                 account.open(),
                 self.logs()
             );
-            crate::flow::publish_again(&mut self.connect(), &instructions, &unanswered);
+            crate::flow::publish_again(&mut self.connect(), instructions, &unanswered);
             std::thread::sleep(Duration::from_millis(150));
         }
     }
 
     pub fn venue_report(&self) -> UserReport {
-        self.venue.report()
+        self.venue().report()
     }
 
     /// Which way each message went, and its bytes.
@@ -257,15 +360,13 @@ sessions:
     }
 }
 
-fn flow_cancels(redis: &mut redis::Connection, account: &Account, known: usize) -> Vec<bus::Instruction> {
-    let cancels: Vec<_> = account
-        .open()
-        .iter()
-        .enumerate()
-        .map(|(at, of)| {
-            crate::flow::instruction(&format!("END{}x{at}", known), bus::OrderAction::Cancel { of: *of })
-        })
-        .collect();
-    cancels.iter().for_each(|instruction| crate::flow::publish(redis, instruction));
-    cancels
+/// A cancel of each open order.
+fn cancels(account: &Account, known: &[Instruction]) -> Vec<Instruction> {
+    let open = account.open();
+    let of = known.iter().filter(|instruction| open.contains(&instruction.id));
+    let numbered = of.enumerate().map(|(at, of)| {
+        let id = format!("END{}x{at}", known.len());
+        crate::flow::instruction(&id, &of.symbol, bus::OrderAction::Cancel { of: of.id })
+    });
+    numbered.collect()
 }
