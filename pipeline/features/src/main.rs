@@ -33,9 +33,6 @@ fn run(args: &ServiceArgs) -> anyhow::Result<()> {
     // Before anything else, so that a signal during start-up is not lost.
     let stop = Stop::on_signals()?;
     let vitals = Vitals::start(Some(document.health.listen))?;
-    if let Some(address) = vitals.address() {
-        info!(%address, "metrics and health");
-    }
     Service::new(document, &vitals)?.run(&stop);
     Ok(())
 }

@@ -34,8 +34,5 @@ fn run(args: &ServiceArgs) -> anyhow::Result<()> {
     // Before anything else, so that a signal during start-up is not lost.
     let stop = Stop::on_signals()?;
     let vitals = Vitals::start(Some(document.health.listen))?;
-    if let Some(address) = vitals.address() {
-        info!(%address, "metrics and health");
-    }
     Gateway::new(document, Arc::new(lines::start), Some(&vitals))?.run(&stop)
 }

@@ -40,9 +40,6 @@ fn run(args: &ServiceArgs) -> anyhow::Result<()> {
     let reload = Arc::new(AtomicBool::new(false));
     signal_hook::flag::register(signal_hook::consts::SIGHUP, Arc::clone(&reload)).context("SIGHUP")?;
     let vitals = Vitals::start(Some(document.health.listen))?;
-    if let Some(address) = vitals.address() {
-        info!(%address, "metrics and health");
-    }
     let service = Service::new(document, args.config.clone(), reload, &vitals)?;
     // Signals come to the first thread: one that waits for Redis would take them for a broken connection.
     let working = std::thread::Builder::new().name("strategy".into()).spawn(move || service.run(&stop))?;
