@@ -170,7 +170,7 @@ impl LaneReader {
     }
 
     /// The next tick, if there is one.
-    pub fn next(&mut self) -> Next {
+    pub fn take(&mut self) -> Next {
         let published = self.memory.published().load(Ordering::Acquire);
         if published < self.next {
             return Next::Nothing;
@@ -229,13 +229,13 @@ mod tests {
         for sequence in 1..=100 {
             writer.push(&tick(sequence));
         }
-        assert_eq!(readers[0].next(), Next::Nothing);
+        assert_eq!(readers[0].take(), Next::Nothing);
         writer.publish();
         for reader in &mut readers {
             for sequence in 1..=100 {
-                assert_eq!(reader.next(), Next::Tick(tick(sequence)));
+                assert_eq!(reader.take(), Next::Tick(tick(sequence)));
             }
-            assert_eq!(reader.next(), Next::Nothing);
+            assert_eq!(reader.take(), Next::Nothing);
         }
     }
 
@@ -250,9 +250,9 @@ mod tests {
             writer.push(&tick(sequence));
         }
         writer.publish();
-        let Next::Missed(missed) = reader.next() else { panic!("it was overrun") };
+        let Next::Missed(missed) = reader.take() else { panic!("it was overrun") };
         let mut read = 0;
-        while let Next::Tick(found) = reader.next() {
+        while let Next::Tick(found) = reader.take() {
             read += 1;
             assert_eq!(found, tick(missed + read));
         }
@@ -276,7 +276,7 @@ mod tests {
         });
         let mut at = 0;
         while at < TICKS {
-            match reader.next() {
+            match reader.take() {
                 Next::Tick(found) => {
                     at += 1;
                     assert_eq!(found, tick(at));

@@ -107,7 +107,7 @@ impl Connection<'_> {
         self.stream.set_nodelay(true)?;
         self.stream.set_read_timeout(Some(SILENCE))?;
         let mut framer = Framer::new(Sender::Client, PACKET_BYTES_MAX);
-        let (mut waiting, mut piece) = (Vec::new(), [0; 64 << 10]);
+        let (mut waiting, mut piece) = (Vec::new(), vec![0; 64 << 10]);
         while !ending.load(Ordering::Relaxed) {
             let length = match self.stream.read(&mut piece) {
                 Ok(0) => return Ok(()),

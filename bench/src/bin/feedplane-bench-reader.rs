@@ -140,7 +140,7 @@ fn read_lane(mut lane: LaneReader, arguments: &Arguments) -> Result<Histogram<u6
     let mut histogram = Histogram::new_with_max(DELAY_MAX_NS, 3)?;
     let deadline = Instant::now() + Duration::from_millis(arguments.within_ms);
     while histogram.len() < arguments.packets {
-        match lane.next() {
+        match lane.take() {
             Next::Tick(tick) => histogram.saturating_record(now_ns()?.saturating_sub(tick.ts_recv)),
             Next::Missed(_) => {}
             Next::Nothing if Instant::now() > deadline => break,
