@@ -43,7 +43,8 @@ impl Turn<'_> {
             What::Cancelled { quantity, reason, by } => self.cancelled(id, *quantity, reason, by.or(cancel)),
             What::CancelRejected { by, reason } => self.cancel_rejected(id, by.or(cancel), reason),
             What::Broken { execution, quantity, price } => self.broken(id, execution, *quantity, *price),
-            What::Stands { .. } | What::NeverArrived if cancel.is_some() => {}
+            What::Stands { .. } if cancel.is_some() => {}
+            What::NeverArrived if let Some(cancel) = cancel => self.cancel_never_arrived(cancel),
             What::Stands { filled, leaves, venue_order } => self.stands(id, *filled, *leaves, venue_order),
             What::NeverArrived => self.never_arrived(id),
         }
@@ -453,6 +454,14 @@ impl Turn<'_> {
                 self.stands(id, self.filled_of(&id), 0, "");
             }
             _ => {}
+        }
+    }
+
+    /// Another cancel takes its place, as long as the order is to end.
+    fn cancel_never_arrived(&mut self, cancel: OrderId) {
+        let known = self.book.cancels.get_mut(&cancel);
+        if let Some(cancel) = known.filter(|cancel| cancel.state == CancelState::Sent) {
+            cancel.state = CancelState::Lost;
         }
     }
 

@@ -240,6 +240,27 @@ fn a_cancel_without_a_connection_is_carried_out_after_the_logon() {
 }
 
 #[test]
+fn a_cancel_that_never_arrived_is_made_again_as_long_as_the_order_is_to_end() {
+    let mut rig = Rig::new();
+    rig.open("a", 100);
+    rig.send("c", cancel("a"));
+    assert_eq!(rig.book.to_cancel(false), [(id("a"), true, Some(id("c")))]);
+    assert!(rig.tell("c", What::NeverArrived).is_empty());
+    assert_eq!(rig.book.to_cancel(false), [(id("a"), false, Some(id("c")))]);
+    // A halt's own: as long as the halt holds.
+    rig.open("b", 100);
+    rig.take_own("g", cancel("b"), Some(Own { carries_out: None }));
+    rig.apply(Input::Went { id: id("g"), how: Went::Sent });
+    rig.tell("g", What::NeverArrived);
+    assert_eq!(rig.book.to_cancel(true), [(id("a"), false, Some(id("c"))), (id("b"), false, None)]);
+    assert_eq!(rig.book.to_cancel(false), [(id("a"), false, Some(id("c")))]);
+    // What is over needs none.
+    rig.tell("a", cancelled());
+    rig.tell("c", What::NeverArrived);
+    assert_eq!(rig.book.to_cancel(false), []);
+}
+
+#[test]
 fn an_order_that_was_refused_and_trades_after_all_is_taken_up_and_cancelled() {
     let mut rig = Rig::new();
     rig.send("a", new(100));

@@ -40,6 +40,36 @@ fn without_a_connection_new_orders_are_denied_and_cancels_go_first_after_the_log
 }
 
 #[test]
+fn a_cancel_that_never_arrived_is_sent_again_with_another_id() {
+    let mut rig = Rig::new();
+    let _gateway = rig.start("a");
+    rig.instruct("o1", buy(100));
+    rig.instruct("o2", buy(100));
+    rig.report(ReportKind::Accepted, "o2");
+    rig.venue(|venue| venue.answers = false);
+    rig.instruct("c1", cancel("o1"));
+    rig.report(ReportKind::Sent, "c1");
+    rig.venue(|venue| {
+        venue.answers = true;
+        venue.tell(OrderName::Id(id("c1")), What::NeverArrived);
+    });
+    assert_eq!(rig.report(ReportKind::Cancelled, "c1").of, Some(id("o1")));
+    // The same of a halt.
+    rig.venue(|venue| venue.answers = false);
+    rig.trade(TradingMode::Halted);
+    until("the halt's cancel", || rig.venue(|venue| venue.cancels().len() == 3));
+    rig.venue(|venue| {
+        venue.answers = true;
+        let lost = venue.sent.last().unwrap().1.id;
+        venue.tell(OrderName::Id(lost), What::NeverArrived);
+    });
+    rig.report(ReportKind::Cancelled, "o2");
+    assert_eq!(rig.venue(|venue| venue.cancels()), ["o1", "o1", "o2", "o2"]);
+    let ids = rig.venue(|venue| venue.ids());
+    assert!(ids.iter().enumerate().all(|(at, id)| !ids[..at].contains(id)), "{ids:?}");
+}
+
+#[test]
 fn a_redis_that_lost_its_memory_gets_all_reports_of_the_day_again() {
     let mut rig = Rig::new();
     let _gateway = rig.start("a");
