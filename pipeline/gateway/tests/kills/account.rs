@@ -97,7 +97,9 @@ impl Account {
         }
         let about_order = self.orders.contains(&id);
         let ended = if about_order { None } else { report.of };
-        if let Some(of) = ended.filter(|_| report.kind == ReportKind::Cancelled) {
+        // The answer to a cancel that comes again only says that the order is over: how was said before.
+        let is_news = report.kind == ReportKind::Cancelled && report.reason != "repeated";
+        if let Some(of) = ended.filter(|_| is_news) {
             // By a cancel: the report has the cancel's id.
             self.last.insert(of, Last::of(report));
         }

@@ -72,7 +72,9 @@ fn agrees(account: &Account, instructions: &[Instruction], acceptor: &mut accept
         last.kind != ReportKind::Denied && last.reason != "never_arrived"
     };
     let left: BTreeSet<String> = account.orders.iter().filter(left).map(ToString::to_string).collect();
-    assert_eq!(came, left, "what came is what is said to have left");
+    let differ: Vec<_> =
+        came.symmetric_difference(&left).map(|id| (id, account.last.get(&id.parse().unwrap()))).collect();
+    assert!(differ.is_empty(), "came, or is said to have left, and not both: {differ:?}");
 
     let open: BTreeSet<String> = account.open().iter().map(ToString::to_string).collect();
     let mut open_there = BTreeSet::new();
@@ -88,7 +90,8 @@ fn agrees(account: &Account, instructions: &[Instruction], acceptor: &mut accept
             open_there.insert(id.clone());
         }
     }
-    assert_eq!(open, open_there);
+    let differ: Vec<_> = open.symmetric_difference(&open_there).collect();
+    assert!(differ.is_empty(), "open here or there, and not both: {differ:?}");
     assert!(account.unanswered().is_empty());
     cancels_came_to_an_end(account, instructions, acceptor, &open);
 }

@@ -261,6 +261,22 @@ fn a_cancel_that_never_arrived_is_made_again_as_long_as_the_order_is_to_end() {
 }
 
 #[test]
+fn a_cancel_that_was_taken_and_not_reported_is_answered_when_it_comes_again() {
+    let mut rig = Rig::new();
+    rig.take("a", new(100));
+    assert!(rig.take("c", cancel("a")).is_empty());
+    // Killed here, and nothing of it had left.
+    rig.apply(Input::Down { why: "killed".into() });
+    rig.apply(Input::Up { session: "S1".into() });
+    rig.apply(Input::CaughtUp);
+    assert_eq!(Rig::short(&rig.tell("a", What::NeverArrived)), [short(Rejected, "a", "", 0, 0)]);
+    let entry = bus::StreamId { ms: 9, seq: 0 };
+    let made = rig.apply(Input::Asked { shard: 0, entry, id: id("c") });
+    assert_eq!(Rig::short(&made), [short(Cancelled, "c", "a", 0, 0)]);
+    assert_eq!(made[0].reason, "repeated");
+}
+
+#[test]
 fn an_order_that_was_refused_and_trades_after_all_is_taken_up_and_cancelled() {
     let mut rig = Rig::new();
     rig.send("a", new(100));
