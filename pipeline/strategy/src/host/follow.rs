@@ -176,6 +176,11 @@ impl Core {
                     order.state = OrderState::Open;
                 }
             }
+            // Nothing of it trades any more, though a replacement on its way still waits for its answer.
+            ReportKind::Cancelled => {
+                (order.leaves, order.state) = (0, OrderState::Open);
+                live.doubted_by = None;
+            }
             ReportKind::Denied | ReportKind::Rejected | ReportKind::CancelRejected if is_replacement => {
                 order.replacing = None;
                 if order.state == OrderState::Unknown {

@@ -213,6 +213,25 @@ fn every_way_of_reporting_a_cancel_ends_the_order_and_what_waits() {
 }
 
 #[test]
+fn an_order_that_was_cancelled_has_nothing_left_while_its_replacement_waits_for_an_answer() {
+    let mut host = ready(vec![hosted("s", Silent)]);
+    let order = buy(&mut host, 10).unwrap();
+    host.report(NOW, &Report { leaves: 10, ..said(1, ReportKind::Accepted, order) });
+    let mut desk = host.desk("s").unwrap();
+    let cancel = desk.cancel(order).unwrap();
+    let replacement = desk.replace(order, 20, Price(9_989 * CENT)).unwrap();
+    host.time(NOW + 600 * MS);
+    assert_eq!(host.desk("s").unwrap().open_order(order).unwrap().state, OrderState::Unknown);
+    host.report(NOW, &Report { of: Some(order), ..said(2, ReportKind::Cancelled, cancel) });
+    let open = *host.desk("s").unwrap().open_order(order).unwrap();
+    assert_eq!((open.leaves, open.replacing.map(|replacing| replacing.id)), (0, Some(replacement)));
+    assert_eq!(open.state, OrderState::Open);
+    let refused = Report { of: Some(order), ..said(3, ReportKind::CancelRejected, replacement) };
+    host.report(NOW, &refused);
+    assert_eq!((host.open_orders(), host.unanswered(), host.trouble()), (0, 0, None));
+}
+
+#[test]
 fn a_hole_in_the_reports_or_a_contradiction_holds_back_what_is_new_for_good() {
     let mut host = ready(vec![hosted("s", Silent)]);
     let order = buy(&mut host, 10).unwrap();
