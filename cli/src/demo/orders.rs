@@ -2,7 +2,7 @@
 
 use super::look;
 use super::world::World;
-use anyhow::{Result, anyhow, ensure};
+use anyhow::{Result, anyhow};
 use bus::{Instruction, OrderSide, Report, ReportKind};
 use hdrhistogram::Histogram;
 use redis::{Connection, Value as Reply};
@@ -237,7 +237,10 @@ fn latency(streams: &Streams) -> Result<()> {
         decided.saturating_record(instruction.created_ns.saturating_sub(instruction.cause_ns));
         sent.saturating_record(report.time_ns.saturating_sub(instruction.cause_ns));
     }
-    ensure!(!sent.is_empty(), "no order was sent");
+    if sent.is_empty() {
+        println!("\nNo order was sent that a tick caused");
+        return Ok(());
+    }
     println!("\nTick to order, from the packet's arrival to the order's way out ({} orders)", sent.len());
     let most = sent.iter_log(1_000, 2.0).map(|step| step.count_since_last_iteration()).max().unwrap_or(1);
     for step in sent.iter_log(1_000, 2.0).filter(|step| step.count_since_last_iteration() > 0) {

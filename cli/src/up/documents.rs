@@ -282,7 +282,7 @@ strategy:
   risk:
     total: {position_max: 1, exposure_max: 1, open_orders_max: 1, messages_per_second: 1, message_burst: 1,
             drawdown_max: 1}
-    sessions: [{days: [mon], open: '00:00', close: '24:00'}]
+    sessions: [{days: [monday], open: '00:00', close: '24:00'}]
   strategies:
     - {name: q, venue: x, instruments: all, quoter: {half_spread_ticks: 1, size: 1, position_max: 1, quiet_ms: 1000}}
 gateway:
