@@ -3,7 +3,7 @@
 //! No socket and no clock in here: bytes of entries in, rows in COPY format out, so that it is tested and
 //! measured alone. Why something is missing is asked of the caller, who can ask Redis.
 //!
-//! Entries of orders are in [`orders`]. Invariant: the rows of a stream are numbered 1, 2, 3 … in the order of the stream, and a [`Batch`] holds
+//! Entries of orders are in `orders`. Invariant: the rows of a stream are numbered 1, 2, 3 … in the order of the stream, and a [`Batch`] holds
 //! with its rows the place behind them; the two are only ever stored together. Within a batch, ticks lie by
 //! instrument: then a query for one instrument finds its rows on few pages, and the server's index is written
 //! from one end to the other, which is a third of its work saved.
