@@ -14,6 +14,8 @@ use venue::live_report::LiveReport;
 const PAGE: usize = 1_000;
 /// How long the last answers may take after the close.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(10);
+/// The reason of an answer to what was published again.
+const REPEATED: &str = "repeated";
 const LATENCY_MAX_NS: u64 = 60_000_000_000;
 
 /// One strategy's orders.
@@ -34,6 +36,7 @@ struct Orders {
 struct Streams {
     instructions: Vec<Instruction>,
     reports: Vec<Report>,
+    repeated: Vec<Report>,
 }
 
 /// Prints the account of orders; whether it adds up.
@@ -77,13 +80,19 @@ fn open_orders(reports: &[Report]) -> usize {
 }
 
 fn read(redis: &mut Connection) -> Result<Streams> {
-    let mut streams = Streams { instructions: Vec::new(), reports: Vec::new() };
+    let mut streams = Streams { instructions: Vec::new(), reports: Vec::new(), repeated: Vec::new() };
     for_each(redis, bus::names::ORDER_INSTRUCTIONS, |fields| {
         streams.instructions.push(Instruction::parse(fields.iter().copied())?);
         Ok(())
     })?;
     for_each(redis, bus::names::EXECUTION_REPORTS, |fields| {
-        streams.reports.push(Report::parse(fields.iter().copied())?);
+        let report = Report::parse(fields.iter().copied())?;
+        // The answer to an instruction that was published again tells how it stands, nothing new.
+        if report.reason == REPEATED {
+            streams.repeated.push(report);
+        } else {
+            streams.reports.push(report);
+        }
         Ok(())
     })?;
     Ok(streams)
@@ -180,6 +189,7 @@ fn every_instruction_is_answered(streams: &Streams) -> bool {
             *sent.entry(id).or_insert(0_u32) += 1;
         }
     }
+    answered.extend(streams.repeated.iter().filter_map(|report| Some((report.id?, ()))));
     let silent = streams.instructions.iter().filter(|made| !answered.contains_key(&made.id)).count();
     let twice = sent.values().filter(|times| **times > 1).count();
     let open = open_orders(&streams.reports);
