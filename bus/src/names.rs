@@ -18,6 +18,19 @@ pub const DROP_COPY: &str = "drop_copy";
 /// The stream whose last entry says whether there is trading ([`TradingState`](crate::TradingState)).
 pub const TRADING_STATE: &str = "trading_state";
 
+/// The stream of models' scores ([`Score`](crate::Score)).
+pub const MODEL_SCORES: &str = "model_scores";
+
+/// The hash of a model's versions: version → SHA-256 of the ONNX file, 64 hexadecimal digits.
+pub fn model_versions_key(model: &str) -> String {
+    format!("models:{model}")
+}
+
+/// The hash of one version of a model: `card` (JSON) and `onnx` (bytes).
+pub fn model_key(model: &str, version: u64) -> String {
+    format!("model:{model}:{version}")
+}
+
 /// The hash that holds, for every venue, how far its gateway's reports are in this stream of them: field = venue,
 /// value = `token:n`, the lease of the gateway that wrote last and the number of its last report.
 pub fn report_numbers_key(stream: &str) -> String {

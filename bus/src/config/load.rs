@@ -76,6 +76,19 @@ fn valid<T>(document: T, problems: Vec<Problem>) -> Result<T, DocumentError> {
     if problems.is_empty() { Ok(document) } else { Err(DocumentError::Invalid(problems)) }
 }
 
+/// Reads and checks a document whose type is another crate's, as [`FeedsDocument::load`] does with its own.
+///
+/// # Errors
+/// As [`FeedsDocument::load`].
+pub fn load_document<T: DeserializeOwned>(
+    path: &Path,
+    validate: impl FnOnce(&T) -> Vec<Problem>,
+) -> Result<T, DocumentError> {
+    let document: T = parse(&read(path)?)?;
+    let problems = validate(&document);
+    valid(document, problems)
+}
+
 impl ArchiverDocument {
     /// Reads and checks a document.
     ///

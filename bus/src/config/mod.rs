@@ -29,7 +29,7 @@ pub use gateway::{
     ReconnectSection, TimeOfDay,
 };
 pub use health::HealthSection;
-pub use load::{DOCUMENT_BYTES_MAX, DocumentError};
+pub use load::{DOCUMENT_BYTES_MAX, DocumentError, load_document};
 pub use risk::{
     InstrumentLimits, InstrumentOverride, PriceText, RISK_INSTRUMENTS_MAX, RISK_RECENT_MAX, Restriction,
     RiskDocument, SessionHours, TotalLimits, Weekday,
