@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 
 /// Crate and what it may depend on, by package name without `feedplane-`.
-const MAY_KNOW: [(&str, &[&str]); 13] = [
+const MAY_KNOW: [(&str, &[&str]); 14] = [
     ("tick", &[]),
     ("wire", &[]),
     ("ebpf", &[]),
@@ -22,6 +22,7 @@ const MAY_KNOW: [(&str, &[&str]); 13] = [
     ("archiver", &["bus", "tick", "vitals"]),
     ("strategy", &["book", "bus", "tick", "vitals"]),
     ("gateway", &["bus", "tick", "vitals", "wire"]),
+    ("backtest", &["book", "bus", "feed", "features", "strategy", "tick", "venue", "wire"]),
     ("venue", &["wire"]),
 ];
 /// Crates that may know all.
