@@ -17,8 +17,10 @@ pub mod document;
 pub mod lines;
 pub mod market;
 pub mod outcome;
+pub mod report;
 pub mod run;
 pub mod source;
+pub mod sweep;
 mod traded;
 
 pub use document::{Backtest, BacktestDocument};

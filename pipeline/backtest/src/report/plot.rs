@@ -78,8 +78,6 @@ pub(super) struct Panel<'a> {
 pub(super) enum Axis {
     /// ns since the epoch.
     Time(Scale),
-    /// Numbers.
-    Value(Scale),
     /// Names, the first at 0.
     Names(Vec<String>),
 }
@@ -119,7 +117,6 @@ impl Figure<'_> {
     fn across(&self) -> (Scale, Vec<Label>) {
         match &self.axis {
             Axis::Time(scale) => (*scale, scale.times(8)),
-            Axis::Value(scale) => (*scale, scale.labels(6)),
             Axis::Names(names) => {
                 let scale = Scale { from: -0.5, to: names.len().max(1) as f64 - 0.5 };
                 let label =

@@ -2,7 +2,7 @@
 
 use super::figures::{Kind, Shown};
 use super::micros;
-use super::text::{NONE, decimal, escape, signed, whole};
+use super::text::{NONE, escape, signed, whole};
 use crate::document::{Backtest, SourceSection};
 use crate::outcome::Outcome;
 use crate::sweep::{LatencyRun, Run, RunFigures, Sweep};
