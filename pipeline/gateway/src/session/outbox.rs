@@ -99,12 +99,13 @@ impl Outbox {
         self.lock().refused
     }
 
-    /// Waits for something at most so long.
-    pub(super) fn wait(&self, wait: Duration) {
+    /// Waits for something at most so long. Whether something is there.
+    pub(super) fn wait(&self, wait: Duration) -> bool {
         let idle = |waiting: &mut Waiting| {
             !waiting.ending && waiting.copies.is_empty() && waiting.reports.iter().all(VecDeque::is_empty)
         };
-        drop(self.came.wait_timeout_while(self.lock(), wait, idle));
+        let waited = self.came.wait_timeout_while(self.lock(), wait, idle);
+        !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
     }
 
     /// The number of the last report that was given.
@@ -112,14 +113,19 @@ impl Outbox {
         self.lock().last[usize::from(shard)]
     }
 
-    /// The reports behind a number that are in memory: up to `most`. Those up to it are let go.
+    /// The reports behind a number that are in memory: up to `most`.
     pub(super) fn behind(&self, shard: u16, number: u64, most: usize) -> Vec<Report> {
+        self.let_go(shard, number);
+        self.lock().reports[usize::from(shard)].iter().take(most).cloned().collect()
+    }
+
+    /// The reports up to this number are published: there is nothing to be done for them.
+    pub(super) fn let_go(&self, shard: u16, number: u64) {
         let mut waiting = self.lock();
         let reports = &mut waiting.reports[usize::from(shard)];
         while reports.front().is_some_and(|report| report.number <= number) {
             reports.pop_front();
         }
-        reports.iter().take(most).cloned().collect()
     }
 
     /// The first copies, and how many found no room since this was last asked.
@@ -129,5 +135,50 @@ impl Outbox {
         let copies: Vec<Copy> = waiting.copies.drain(..count).collect();
         waiting.copy_bytes -= copies.iter().map(|copy| copy.bytes.len()).sum::<usize>();
         (copies, std::mem::take(&mut waiting.copies_lost))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bus::{Quantity, ReportKind};
+
+    fn report(number: u64) -> (u16, Report) {
+        let report = Report {
+            number,
+            id: None,
+            kind: ReportKind::Sent,
+            of: None,
+            venue: String::new(),
+            strategy: String::new(),
+            symbol: String::new(),
+            publisher_id: 1,
+            instrument_id: 1,
+            side: None,
+            last_quantity: Quantity::default(),
+            last_price: None,
+            filled: Quantity::default(),
+            leaves: Quantity::default(),
+            venue_order: String::new(),
+            execution: String::new(),
+            reason: String::new(),
+            text: String::new(),
+            cause_ns: 0,
+            time_ns: 0,
+        };
+        (0, report)
+    }
+
+    #[test]
+    fn what_is_published_wakes_nobody_any_more() {
+        let outbox = Outbox::new(&[0]);
+        assert!(!outbox.wait(Duration::ZERO), "nothing was given");
+        outbox.give([report(1), report(2)]);
+        assert!(outbox.wait(Duration::ZERO));
+        outbox.let_go(0, 1);
+        assert!(outbox.wait(Duration::ZERO), "the second one waits");
+        outbox.let_go(0, 2);
+        assert!(!outbox.wait(Duration::ZERO), "a publisher that is woken for nothing takes a core");
+        assert_eq!(outbox.last(0), 2);
     }
 }

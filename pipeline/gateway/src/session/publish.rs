@@ -201,6 +201,7 @@ impl Publisher {
                 self.look(shard)?;
             }
             self.reports(shard)?;
+            self.outbox.let_go(shard, self.published[usize::from(shard)]);
         }
         loop {
             let (copies, lost) = self.outbox.copies(COPIES_A_WRITE);
