@@ -30,13 +30,21 @@ OUTPUT = "score"
 IR_VERSION = 8
 OPSET = 15
 OPSET_ML = 3
+# What a booster takes for 0 is not larger than this, either way (its `kZeroThreshold`).
+ZERO = float(numpy.float32(1e-35))
 # Most that a score of the file may differ from the booster's, bps; times the largest score where that is above 1. The file
 # adds up leaves in f32, the booster in f64.
 DIFFERENCE_MAX = 1e-5
 
 
-def floor_f32(value: float) -> float:
-    """The largest `f32` that is not above `value`."""
+def floor_f32(threshold: float) -> float:
+    """The largest `f32` that the booster sends left at a threshold.
+
+    It is the largest that is not above the threshold, but that a booster takes values of at most `ZERO` for 0.
+    """
+    if 0 <= threshold <= ZERO:
+        return ZERO
+    value = float(numpy.nextafter(numpy.float32(-ZERO), numpy.float32(-1))) if -ZERO <= threshold < 0 else threshold
     with numpy.errstate(over="ignore"):
         near = numpy.float32(value)
     if float(near) > value:
