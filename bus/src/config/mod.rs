@@ -39,9 +39,9 @@ pub use strategy::{
     STRATEGY_INSTRUMENTS_MAX, StrategyDocument, StrategyEntry, StrategyKind,
 };
 pub use strategy_kinds::{
-    FairPrice, Fires, OfiMomentumSection, OfiSource, QuoteHours, QuoterSection, RULE_EXPRESSION_BYTES_MAX,
-    RULES_MAX, Rule, RuleAction, RuleOrder, RulePrice, RuleTimeInForce, RulesSection, STRATEGY_QUANTITY_MAX,
-    STRATEGY_TICKS_MAX,
+    FairPrice, Fires, ModelChoice, ModelSection, OfiMomentumSection, OfiSource, QuoteHours, QuoterSection,
+    RULE_EXPRESSION_BYTES_MAX, RULES_MAX, Rule, RuleAction, RuleOrder, RulePrice, RuleTimeInForce,
+    RulesSection, STRATEGY_QUANTITY_MAX, STRATEGY_TICKS_MAX, VersionChoice,
 };
 pub use up::{ArchiverUp, DataplaneUp, FeaturesUp, GatewayUp, StrategyUp, UP_SERVICES, UpDocument};
 pub use validate::{FEED_NAME_BYTES_MAX, FEEDS_MAX, GAP_TIMEOUT_US_MAX, Problem, WINDOW_PACKETS_MAX};

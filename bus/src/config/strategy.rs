@@ -4,8 +4,8 @@
 //! `docs/risk.md`.
 
 use super::{
-    HealthSection, InstrumentKey, OfiMomentumSection, PriceText, Problem, QuoterSection, RiskDocument,
-    RulesSection,
+    HealthSection, InstrumentKey, ModelSection, OfiMomentumSection, PriceText, Problem, QuoterSection,
+    RiskDocument, RulesSection,
 };
 use crate::ORDER_NAME_BYTES_MAX;
 use crate::names::SHARDS_MAX;
@@ -94,7 +94,7 @@ pub struct OpeningReports {
     pub number: u64,
 }
 
-/// One strategy: exactly one of `rules`, `ofi_momentum` and `quoter`.
+/// One strategy: exactly one of `rules`, `ofi_momentum`, `quoter` and `model`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct StrategyEntry {
@@ -114,6 +114,9 @@ pub struct StrategyEntry {
     /// A two-sided quoter.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quoter: Option<QuoterSection>,
+    /// A trained model.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<ModelSection>,
 }
 
 /// The section that a strategy has.
@@ -125,6 +128,8 @@ pub enum StrategyKind<'a> {
     OfiMomentum(&'a OfiMomentumSection),
     /// `quoter`.
     Quoter(&'a QuoterSection),
+    /// `model`.
+    Model(&'a ModelSection),
 }
 
 /// What a strategy trades: `all`, or a list of `{publisher_id: 1, instrument_id: 42}` and symbols.
@@ -262,7 +267,8 @@ impl StrategyEntry {
     pub fn kind(&self) -> Option<StrategyKind<'_>> {
         let rules = self.rules.as_ref().map(StrategyKind::Rules);
         let momentum = self.ofi_momentum.as_ref().map(StrategyKind::OfiMomentum);
-        rules.or(momentum).or(self.quoter.as_ref().map(StrategyKind::Quoter))
+        let quoter = self.quoter.as_ref().map(StrategyKind::Quoter);
+        rules.or(momentum).or(quoter).or(self.model.as_ref().map(StrategyKind::Model))
     }
 
     fn validate(&self, at: &str, problems: &mut Vec<Problem>) {
@@ -293,16 +299,19 @@ impl StrategyEntry {
                 }
             }
         }
-        let sections = [self.rules.is_some(), self.ofi_momentum.is_some(), self.quoter.is_some()];
+        let (rules, momentum) = (self.rules.is_some(), self.ofi_momentum.is_some());
+        let sections = [rules, momentum, self.quoter.is_some(), self.model.is_some()];
         let have = sections.iter().filter(|has| **has).count();
         if have != 1 {
-            let message = format!("has {have} of `rules`, `ofi_momentum`, `quoter`; say exactly one");
+            let message =
+                format!("has {have} of `rules`, `ofi_momentum`, `quoter`, `model`; say exactly one");
             problems.push(Problem { path: at.to_owned(), message });
         }
         problems.extend(self.rules.iter().flat_map(|section| section.validate(&format!("{at}.rules"))));
         let momentum = self.ofi_momentum.iter();
         problems.extend(momentum.flat_map(|section| section.validate(&format!("{at}.ofi_momentum"))));
         problems.extend(self.quoter.iter().flat_map(|section| section.validate(&format!("{at}.quoter"))));
+        problems.extend(self.model.iter().flat_map(|section| section.validate(&format!("{at}.model"))));
     }
 }
 

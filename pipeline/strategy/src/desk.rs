@@ -3,11 +3,14 @@
 //! A desk is lent to a strategy for the time of one call. What it sends is decided by the risk engine at once, and is
 //! in its open orders when the call returns; it reaches the gateway after that.
 
-use crate::host::Core;
+use crate::host::{Core, Output};
 use crate::risk::{Denial, Money};
 use book::Book;
 use bus::config::InstrumentKey;
-use bus::{FeatureRecord, FeatureSchema, OrderId, OrderSide, Quality, Quantity, TimeInForce, TradingMode};
+use bus::{
+    FeatureRecord, FeatureSchema, ModelCard, OrderId, OrderSide, Quality, Quantity, Score, ScoreRole,
+    TimeInForce, TradingMode,
+};
 use tick::{Price, StatusAction};
 
 /// The desk of one strategy.
@@ -79,6 +82,17 @@ pub struct OpenOrder {
     pub cancelling: Option<OrderId>,
     /// When its instruction was made, ns since the epoch.
     pub created_ns: u64,
+}
+
+/// Why a record of features that a model was to score has no score.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Unscored {
+    /// A feature is missing, and the model does not take that.
+    Missing,
+    /// The features are not those that the model was trained on.
+    Schema,
+    /// The model gave no finite number.
+    Failed,
 }
 
 /// Values of one feature set of one instrument.
@@ -235,5 +249,27 @@ impl<'a> Desk<'a> {
     /// When the order is not one of the strategy's open orders.
     pub fn cancel(&mut self, of: OrderId) -> Result<OrderId, Denial> {
         self.core.cancel(self.me, of)
+    }
+
+    /// Publishes what a model says about the instrument of a record. No order, so nobody is asked whether it may.
+    pub fn publish_score(&mut self, card: &ModelCard, role: ScoreRole, features: &Features<'_>, score: f64) {
+        let InstrumentKey { publisher_id, instrument_id } = features.key();
+        let score = Score {
+            strategy: self.core.ledgers[self.me].name.to_string(),
+            model: card.name.clone(),
+            version: card.version,
+            role,
+            publisher_id,
+            instrument_id,
+            time_ns: features.time_ns(),
+            number: features.record().number,
+            score,
+        };
+        self.core.publish(Output::Score(score));
+    }
+
+    /// Counts a record that has no score.
+    pub fn no_score(&mut self, why: Unscored) {
+        self.core.count_unscored(why);
     }
 }

@@ -4,6 +4,7 @@
 //! own: what it knows comes through [`Desk`] and its own fields, so the same inputs give the same orders.
 
 use crate::desk::{Desk, Features};
+use crate::models::Model;
 use bus::Report;
 use tick::Tick;
 
@@ -22,6 +23,11 @@ pub trait Strategy: Send {
     /// Something happened to one of its orders; positions and open orders are after it.
     fn on_report(&mut self, desk: &mut Desk<'_>, report: &Report) {
         let _ = (desk, report);
+    }
+
+    /// A model is ready to be served. Whose it is not lets it pass; a lower version than the one in force, too.
+    fn on_model(&mut self, model: &Model) {
+        let _ = model;
     }
 
     /// Time went on: called between inputs, at most every [`TIME_STEP_NS`] of the inputs' own time.

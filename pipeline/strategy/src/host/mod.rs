@@ -30,14 +30,15 @@ pub use ids::IdMaker;
 pub use market::{MarketState, Said};
 pub use rebuild::{Rebuilt, rebuild};
 
-use crate::desk::{Desk, Features};
+use crate::desk::{Desk, Features, Unscored};
+use crate::models::Model;
 use crate::risk::{Engine, Money, Reason, State};
 use crate::strategy::{Strategy, TIME_STEP_NS};
 use book::Books;
 use bus::config::{
     InstrumentChoice, InstrumentKey, InstrumentLimits, OpeningPosition, PriceText, RiskDocument,
 };
-use bus::{FeatureRecord, FeatureSchema, Instruction, InstrumentRow, OrderId, Report, TradingMode};
+use bus::{FeatureRecord, FeatureSchema, Instruction, InstrumentRow, OrderId, Report, Score, TradingMode};
 use ledger::{Holding, Ledger};
 use market::Market;
 use orders::Orders;
@@ -85,6 +86,8 @@ pub enum Output {
     Again(Instruction),
     /// An instruction that is not sent, for the stream of reports.
     Denied(Report),
+    /// What a model says.
+    Score(Score),
 }
 
 /// Why nothing new passes although all was read back.
@@ -120,6 +123,14 @@ pub struct Counts {
     pub repeated_reports: u64,
     /// Reports about orders that no strategy here made.
     pub foreign_reports: u64,
+    /// Scores of models.
+    pub scores: u64,
+    /// Records without a score, because a feature is missing.
+    pub unscored_missing: u64,
+    /// Records without a score, because they are not of the model's schema.
+    pub unscored_schema: u64,
+    /// Records without a score, because the model gave none.
+    pub unscored_failed: u64,
 }
 
 /// One shard's strategies and all that they see.
@@ -279,6 +290,12 @@ impl Host {
     /// What the values of records with this schema id are.
     pub fn add_schema(&mut self, id: u64, schema: FeatureSchema) {
         self.core.market.add_schema(id, schema);
+    }
+
+    /// A model is ready: strategies that asked for it score with it from now on. A strategy that is made anew has none.
+    pub fn model(&mut self, now_ns: u64, model: &Model) {
+        self.advance(now_ns);
+        self.running.iter_mut().for_each(|running| running.strategy.on_model(model));
     }
 
     /// The next report of the stream.
@@ -448,6 +465,19 @@ fn each_follower(
 }
 
 impl Core {
+    pub(crate) fn publish(&mut self, output: Output) {
+        self.counts.scores += u64::from(matches!(output, Output::Score(_)));
+        self.out.push(output);
+    }
+
+    pub(crate) fn count_unscored(&mut self, why: Unscored) {
+        *match why {
+            Unscored::Missing => &mut self.counts.unscored_missing,
+            Unscored::Schema => &mut self.counts.unscored_schema,
+            Unscored::Failed => &mut self.counts.unscored_failed,
+        } += 1;
+    }
+
     /// Applies a tick, and tells the risk engine what it means for it. The place that the tick is about.
     #[inline]
     fn take_tick(&mut self, tick: &Tick) -> Option<u32> {

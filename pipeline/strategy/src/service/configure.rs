@@ -8,6 +8,7 @@ use bus::FeatureSchema;
 use bus::config::{OpeningPosition, Problem, StrategyDocument, StrategyEntry};
 use bus::names::shard_of;
 use strategy::host::{HostedStrategy, Reconfigured};
+use strategy::models::wanted;
 use strategy::strategies::build;
 use strategy::strategy::Strategy;
 use tracing::{error, info};
@@ -109,6 +110,10 @@ impl Service {
             });
             shard.host.configure(now_ns(), &after.risk, strategies.collect());
             shard.host.set_answer_within(after.answer_within_ms * 1_000_000);
+        }
+        self.models.want(wanted(&after));
+        for shard in &mut self.shards {
+            self.models.in_force().for_each(|model| shard.model(model));
         }
         // What sleeps was made with the old one.
         self.dormant.clear();

@@ -1,6 +1,7 @@
 //! The service's metrics, each made in one place. `stream` is the shard's stream of ticks.
 
 use super::shard::Phase;
+use bus::config::ModelChoice;
 use metrics::{counter, gauge};
 use strategy::host::{Counts, Host};
 
@@ -24,6 +25,16 @@ pub(super) fn shard(stream: &str, host: &Host, shown: &mut Counts) {
     let (repeated, foreign) = (counts.repeated_reports, counts.foreign_reports);
     total("feedplane_strategy_repeated_reports_total", stream, repeated, before.repeated_reports);
     total("feedplane_strategy_foreign_reports_total", stream, foreign, before.foreign_reports);
+    total("feedplane_strategy_scores_total", stream, counts.scores, before.scores);
+    for (reason, count, shown) in [
+        ("missing", counts.unscored_missing, before.unscored_missing),
+        ("schema", counts.unscored_schema, before.unscored_schema),
+        ("failed", counts.unscored_failed, before.unscored_failed),
+    ] {
+        let name = "feedplane_strategy_unscored_total";
+        counter!(name, "stream" => stream.to_owned(), "reason" => reason)
+            .increment(count.saturating_sub(shown));
+    }
     now("feedplane_strategy_open_orders", stream, host.open_orders() as f64);
     now("feedplane_strategy_unanswered_instructions", stream, host.unanswered() as f64);
     for (reason, count) in host.denials() {
@@ -66,7 +77,18 @@ pub(super) fn trading(mode: bus::TradingMode) {
     }
 }
 
-/// What was published: `new`, `again` or `denied`.
+/// The version of a model that is in force for one choice of the document.
+pub(super) fn model_version(choice: &ModelChoice, version: u64) {
+    gauge!("feedplane_strategy_model_version", "model" => choice.to_string()).set(version as f64);
+}
+
+/// A version of a model that cannot be served.
+pub(super) fn model_refused(model: &str, reason: &'static str) {
+    counter!("feedplane_strategy_refused_models_total", "model" => model.to_owned(), "reason" => reason)
+        .increment(1);
+}
+
+/// What was published: `new`, `again`, `denied` or `score`.
 pub(super) fn published(stream: &str, what: &'static str, count: u64) {
     counter!("feedplane_strategy_published_total", "stream" => stream.to_owned(), "what" => what)
         .increment(count);

@@ -8,6 +8,8 @@
 //!  one read: trading state, then for each shard reports, features, ticks
 //!       │          each entry ─► host ─► publish at once, in one script that the lease fences
 //!       │
+//!  models that another thread has made ready ─► hosts
+//!       │
 //!  time goes on ─► publish     keep the books when it is time     definitions, schemas that were not known
 //! ```
 //!
@@ -20,7 +22,9 @@ mod configure;
 mod feed;
 mod figures;
 mod kept;
+mod models;
 mod open;
+mod registry;
 mod shard;
 mod store;
 
@@ -29,6 +33,7 @@ use bus::config::{StrategyDocument, StrategyEntry};
 use bus::consumer::{Batch, ConsumerError, Lease, Members, MembersConfig, Reader, process_name};
 use bus::names::{RAW_MARKET_DATA, TRADING_STATE, shard_stream};
 use bus::{EntryError, Fields, StreamId, TradingMode, TradingState};
+use models::Models;
 use shard::{Shard, now_ns};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -59,6 +64,7 @@ pub(crate) struct Service {
     members: Members,
     reader: Reader,
     store: Store,
+    models: Models,
     shards: Vec<Shard>,
     /// Taken and not yet loaded.
     opening: Vec<Lease>,
@@ -76,6 +82,7 @@ struct Parts {
     redis: Part,
     shards: Part,
     orders: Part,
+    models: Part,
     trouble: Option<String>,
 }
 
@@ -114,12 +121,14 @@ impl Service {
             redis: vitals.part("redis"),
             shards: vitals.part("shards"),
             orders: vitals.part("orders"),
+            models: vitals.part("models"),
             trouble: None,
         };
         Ok(Service {
             members,
             reader: Reader::new(&document.redis, ENTRIES_A_READ)?,
             store: Store::new(&document.redis)?,
+            models: Models::start(&document.redis, strategy::models::wanted(&document))?,
             shards: Vec::new(),
             opening: Vec::new(),
             dormant: Vec::new(),
@@ -156,6 +165,9 @@ impl Service {
         }
         self.tend()?;
         self.open_taken()?;
+        for model in self.models.take() {
+            self.shards.iter_mut().for_each(|shard| shard.model(&model));
+        }
         if !self.publish_all()? {
             // The lease is another's, or runs out: the next look after the leases tells.
             std::thread::sleep(PAUSE);
@@ -348,6 +360,10 @@ impl Service {
             true => self.parts.orders.is_good(),
             false => self.parts.orders.is_bad(trouble.join("; ")),
         }
+        match self.models.trouble() {
+            None => self.parts.models.is_good(),
+            Some(trouble) => self.parts.models.is_bad(trouble),
+        }
         self.read_back_what_is_doubtful();
     }
 
@@ -428,6 +444,7 @@ fn place_of(index: usize, entry: &StrategyEntry) -> String {
         Some(bus::config::StrategyKind::Rules(_)) => ".rules",
         Some(bus::config::StrategyKind::OfiMomentum(_)) => ".ofi_momentum",
         Some(bus::config::StrategyKind::Quoter(_)) => ".quoter",
+        Some(bus::config::StrategyKind::Model(_)) => ".model",
         None => "",
     };
     format!("strategies[{index}]{section}")

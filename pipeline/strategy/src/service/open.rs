@@ -8,7 +8,9 @@ use super::{Service, configure, figures};
 use book::{Books, Limits};
 use bus::StreamId;
 use bus::consumer::{ConsumerError, Lease, WhyMissing};
-use bus::names::{CALCULATED_FEATURES, EXECUTION_REPORTS, ORDER_INSTRUCTIONS, RAW_MARKET_DATA, shard_stream};
+use bus::names::{
+    CALCULATED_FEATURES, EXECUTION_REPORTS, MODEL_SCORES, ORDER_INSTRUCTIONS, RAW_MARKET_DATA, shard_stream,
+};
 use strategy::host::{Host, HostConfig, IdMaker, MarketState};
 use tracing::{error, info, warn};
 
@@ -36,6 +38,7 @@ impl Service {
             features: shard_stream(CALCULATED_FEATURES, shard, shards),
             instructions: shard_stream(ORDER_INSTRUCTIONS, shard, shards),
             reports: shard_stream(EXECUTION_REPORTS, shard, shards),
+            scores: shard_stream(MODEL_SCORES, shard, shards),
         };
         (shard, streams)
     }
@@ -65,6 +68,8 @@ impl Service {
             return Ok(());
         }
         shard.trading(self.trading);
+        // One that was asleep may have missed some.
+        self.models.in_force().for_each(|model| shard.model(model));
         self.reader.follow(&shard.streams.reports, shard.reports_read);
         self.reader.follow(&shard.streams.features, shard.features_read);
         self.reader.follow(&shard.streams.ticks, shard.feed.cursor);

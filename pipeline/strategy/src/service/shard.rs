@@ -20,6 +20,7 @@ use bus::{FeatureRecord, Instruction, Record, Report, StreamId, TradingMode};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use strategy::host::{Counts, Host, Output, Rebuilt, rebuild};
+use strategy::models::Model;
 use tracing::{info, warn};
 
 /// Shortest time between two looks for what is not known yet: definitions, schemas.
@@ -249,6 +250,10 @@ impl Shard {
         Ok(())
     }
 
+    pub(super) fn model(&mut self, model: &Model) {
+        self.host.model(now_ns(), model);
+    }
+
     pub(super) fn trading(&mut self, mode: Option<TradingMode>) {
         self.host.trading(now_ns(), mode);
     }
@@ -273,6 +278,7 @@ impl Shard {
                 ("new", count(|output| matches!(output, Output::Instruction(_)))),
                 ("again", count(|output| matches!(output, Output::Again(_)))),
                 ("denied", count(|output| matches!(output, Output::Denied(_)))),
+                ("score", count(|output| matches!(output, Output::Score(_)))),
             ] {
                 figures::published(&self.streams.ticks, what, count);
             }

@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `order_instructions[:{i}]` | stream: instructions, some of them again |
 //! | `execution_reports[:{i}]` | stream: denials, `n` = 0 |
+//! | `model_scores[:{i}]` | stream: what models say |
 //! | `strategy:state:<stream>` | the shard's kept books |
 
 use bus::config::InstrumentKey;
@@ -20,7 +21,7 @@ pub(super) const OUTPUTS_A_WRITE: usize = 256;
 /// Entries in one page, when a stream is read whole.
 const ENTRIES_A_PAGE: usize = 1_000;
 
-/// Adds entries as long as the lease is ours: KEYS lease, instructions, reports; ARGV fence, entries_max, then for each
+/// Adds entries as long as the lease is ours: KEYS lease, instructions, reports, scores; ARGV fence, entries_max, then for each
 /// entry which key, how many strings, and the strings. Gives -1 when the lease is another's.
 const PUBLISH: &str = "if redis.call('GET', KEYS[1]) ~= ARGV[1] then return -1 end
 local at = 3
@@ -38,6 +39,7 @@ pub(super) struct Streams {
     pub(super) features: String,
     pub(super) instructions: String,
     pub(super) reports: String,
+    pub(super) scores: String,
 }
 
 /// The service's own connection.
@@ -182,7 +184,8 @@ fn publish_command(
     outputs: &[Output],
 ) -> redis::Cmd {
     let mut publish = redis::cmd("EVALSHA");
-    publish.arg(script).arg(3).arg(&fence.key).arg(&streams.instructions).arg(&streams.reports);
+    publish.arg(script).arg(4).arg(&fence.key);
+    publish.arg(&streams.instructions).arg(&streams.reports).arg(&streams.scores);
     publish.arg(&fence.value).arg(entries_max);
     let mut strings = Vec::with_capacity(44);
     for output in outputs {
@@ -199,6 +202,10 @@ fn publish_command(
             Output::Denied(report) => {
                 report.for_each_field(&mut put);
                 3
+            }
+            Output::Score(score) => {
+                score.for_each_field(&mut put);
+                4
             }
         };
         publish.arg(key).arg(strings.len());

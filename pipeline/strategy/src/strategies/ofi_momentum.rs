@@ -3,22 +3,20 @@
 //! depth there is. Buys when the flow of a window says up by more than a threshold, sells when it says down, and gives the
 //! position up when the flow has gone, has turned, or time is over.
 //!
-//! Invariants: at most one order of an instrument is open; a position is never aimed at beyond `position`; an order that
-//! crosses zero is never sent; while the window is not whole nothing is entered.
+//! Invariants: those of `trade`; and while the window is not whole nothing is entered.
 
-use super::market::{PerInstrument, Quote, cross, key_of_report, key_of_tick, side_of_sale, step_of};
+use super::market::{PerInstrument, Quote, key_of_report, key_of_tick, step_of};
 use super::rules::Feature;
+use super::trade::{Rule, Trade};
 use crate::desk::{Desk, Features};
 use crate::strategy::Strategy;
+use bus::Report;
 use bus::config::{InstrumentKey, OfiMomentumSection, OfiSource};
-use bus::{OrderSide, Report, ReportKind, TimeInForce, TradingMode};
-use tick::{Flags, Price, Tick};
+use tick::{Flags, Tick};
 
 const NS_PER_MS: u64 = 1_000_000;
 /// Steps of a window: it moves on by a sixteenth of its length.
 const STEPS: usize = 16;
-/// After refusals in a row the pause doubles so often at most: to about a thousand times.
-const DOUBLINGS_MAX: u32 = 10;
 
 /// Flow and depth of one step.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -118,71 +116,6 @@ impl Window {
     }
 }
 
-/// The limits of a section, in ns.
-#[derive(Clone, Copy, Debug)]
-struct Rule {
-    enter: f64,
-    exit: f64,
-    clip: u64,
-    position: i64,
-    cross: u32,
-    hold_ns: u64,
-    pause_ns: u64,
-}
-
-/// What is known of an instrument besides its flow.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-struct Trade {
-    /// Since when there is a position.
-    held_since_ns: Option<u64>,
-    /// The position is being given up, until there is none.
-    leaving: bool,
-    /// A position was given up, and the flow that it came from has not gone since.
-    spent: bool,
-    sent_ns: Option<u64>,
-    /// Refusals in a row.
-    refused: u32,
-}
-
-impl Trade {
-    /// The position that is wanted. `signal` is the expected move in ticks; none when it cannot be said.
-    fn wanted(
-        &mut self,
-        rule: &Rule,
-        now_ns: u64,
-        position: i64,
-        signal: Option<f64>,
-        may_enter: bool,
-    ) -> i64 {
-        if signal.is_some_and(|ticks| ticks.abs() < rule.enter) {
-            self.spent = false;
-        }
-        let entry = signal.filter(|ticks| may_enter && !self.spent && ticks.abs() >= rule.enter);
-        let aim = entry.map(|ticks| if ticks > 0.0 { rule.position } else { -rule.position });
-        if position == 0 {
-            (self.held_since_ns, self.leaving) = (None, false);
-            return aim.unwrap_or(0);
-        }
-        let since_ns = *self.held_since_ns.get_or_insert(now_ns);
-        let over = now_ns.saturating_sub(since_ns) >= rule.hold_ns;
-        let decayed = signal.is_some_and(|ticks| ticks * (position.signum() as f64) < rule.exit);
-        if over || decayed {
-            self.leaving = true;
-            // What is entered anew is another move, not the rest of the one that was given up.
-            self.spent |= over;
-        }
-        match aim {
-            _ if self.leaving => 0,
-            Some(aim) if aim.signum() == position.signum() && position.abs() < aim.abs() => aim,
-            _ => position,
-        }
-    }
-
-    fn pause_ns(&self, rule: &Rule) -> u64 {
-        rule.pause_ns.saturating_mul(1 << self.refused.min(DOUBLINGS_MAX))
-    }
-}
-
 #[derive(Debug)]
 struct State {
     window: Window,
@@ -252,22 +185,7 @@ impl OfiMomentum {
         let state = states.get(key, || State::new(*window_ns, source));
         let (Some(quote), Some(step)) = (Quote::of(desk, key), step_of(desk, key)) else { return };
         let signal = OfiMomentum::signal(source, state, desk, key);
-        let (now_ns, position) = (desk.now_ns(), desk.position(key));
-        let may_enter = desk.trading() == TradingMode::Active;
-        let wanted = state.trade.wanted(rule, now_ns, position, signal, may_enter);
-        let pause_ns = state.trade.pause_ns(rule);
-        let pauses = state.trade.sent_ns.is_some_and(|sent| now_ns < sent.saturating_add(pause_ns));
-        if wanted == position || pauses || desk.open_orders(key).next().is_some() {
-            return;
-        }
-        let buys = wanted > position;
-        let quantity = wanted.abs_diff(position).min(rule.clip);
-        let Some(price) = cross(quote, buys, step, rule.cross) else { return };
-        let side = if buys { OrderSide::Buy } else { side_of_sale(desk, key, quantity) };
-        state.trade.sent_ns = Some(now_ns);
-        if desk.submit(key, side, quantity, Price(price), TimeInForce::ImmediateOrCancel).is_err() {
-            state.trade.refused = state.trade.refused.saturating_add(1);
-        }
+        state.trade.work(rule, desk, key, (quote, step), signal);
     }
 }
 
@@ -295,13 +213,7 @@ impl Strategy for OfiMomentum {
     fn on_report(&mut self, desk: &mut Desk<'_>, report: &Report) {
         let key = key_of_report(report);
         if let Some(state) = self.states.find(key) {
-            match report.kind {
-                ReportKind::Rejected | ReportKind::Denied => {
-                    state.trade.refused = state.trade.refused.saturating_add(1);
-                }
-                ReportKind::Accepted | ReportKind::Filled => state.trade.refused = 0,
-                _ => {}
-            }
+            state.trade.heed(report);
         }
         self.act(desk, key);
     }

@@ -57,6 +57,7 @@ fn halted_reducing_and_an_unknown_state_hold_back_what_is_new_and_let_cancels_pa
             Output::Instruction(instruction) => instruction.id.to_string(),
             Output::Denied(report) => report.reason,
             Output::Again(_) => "again".into(),
+            Output::Score(_) => "score".into(),
         })
         .collect();
     assert_eq!(kinds[1..4], ["halted".to_owned(), "reducing".to_owned(), cancel.to_string()]);

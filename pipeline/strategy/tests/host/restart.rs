@@ -80,6 +80,7 @@ fn catch_up(host: &mut Host, now_ns: u64, venue: &mut Venue, streams: &mut Strea
                 venue.take(&instruction, now_ns);
             }
             Output::Denied(report) => streams.report(now_ns, &report),
+            Output::Score(_) => {}
         }
     }
 }

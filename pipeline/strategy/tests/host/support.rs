@@ -447,6 +447,7 @@ pub(crate) fn play(
                     venue.take(instruction, market.time_ns);
                 }
                 Output::Denied(report) => streams.report(market.time_ns, report),
+                Output::Score(_) => {}
             }
         }
         venue.move_on(market.time_ns);
@@ -465,6 +466,7 @@ pub(crate) fn write(bytes: &mut Vec<u8>, output: &Output) {
     match output {
         Output::Instruction(instruction) | Output::Again(instruction) => instruction.for_each_field(&mut put),
         Output::Denied(report) => report.for_each_field(&mut put),
+        Output::Score(score) => score.for_each_field(&mut put),
     }
     bytes.push(b'\n');
 }

@@ -199,7 +199,7 @@ impl Rig {
             match output {
                 Output::Instruction(instruction) => sent.push(instruction),
                 Output::Denied(_) => self.denied += 1,
-                Output::Again(_) => {}
+                Output::Again(_) | Output::Score(_) => {}
             }
         }
         sent
