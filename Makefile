@@ -6,7 +6,8 @@ MAKEFLAGS += --no-print-directory
 
 CARGO_TARGET_DIR ?= $(CURDIR)/target
 FEEDPLANE_PYTHON ?= $(CURDIR)/.venv/bin/python
-export CARGO_TARGET_DIR FEEDPLANE_PYTHON
+FEEDPLANE_TRAINER_PYTHON ?= $(CURDIR)/.venv-trainer/bin/python
+export CARGO_TARGET_DIR FEEDPLANE_PYTHON FEEDPLANE_TRAINER_PYTHON
 
 .PHONY: help setup build demo test soak bench lint fmt docs clean
 
@@ -17,7 +18,7 @@ help: ## this list
 	echo '  TABLES="b c" make bench         only these tables (a receiver, b arbiter, c decode, d redis, e latency, f book, g features, h archive, i risk, j tick to order)'
 	echo '  FEEDPLANE_CAPTURES=folder       runs the tests on real exchange captures, too'
 
-setup: ## install what is missing (Debian packages as root, .venv); changes nothing the second time
+setup: ## install what is missing (Debian packages as root, Python environments); changes nothing the second time
 	@scripts/setup.sh
 
 build: setup ## the release binaries
@@ -49,4 +50,4 @@ docs: ## the code's documentation, in target/doc
 
 clean: ## remove what was built
 	@cargo clean
-	rm -rf .venv
+	rm -rf .venv .venv-trainer

@@ -7,6 +7,7 @@
 #   .venv             Python readers that the tests compare with, pinned by hash; a link into the user's cache,
 #                     so that another clone with the same requirements downloads nothing; quickfix, which has no
 #                     wheel, is compiled into it, once, for some minutes
+#   .venv-trainer     the trainer's packages, in the same way; wheels only
 #
 # A redis-server that runs already is not touched. One that this script installs is neither started nor
 # enabled: tests, benches and the demo start private ones of their own.
@@ -121,30 +122,33 @@ check_rust() {
     fi
 }
 
+# make_venv LINK NAME REQUIREMENTS WITHOUT [PIP OPTION...]: an environment in the user's cache, by the hash of what is in it,
+# and a link to it. Sets `venv` when it is there.
 make_venv() {
-    local wanted venv
+    local link=$1 name=$2 requirements=$3 without=$4 wanted
+    shift 4
+    venv=
     if [ -z "$base_python" ] || ! "$base_python" -c 'import ensurepip, venv' >/dev/null 2>&1; then
-        say "no .venv: the tests that compare with Python readers will be skipped"
+        say "no $link: skipped without it: $without"
         return
     fi
-    wanted=$(sha256sum scripts/requirements.txt | cut -c 1-16)
-    venv=${XDG_CACHE_HOME:-$HOME/.cache}/feedplane/python-$wanted
-    if [ ! -e "$venv/complete" ]; then
+    wanted=${XDG_CACHE_HOME:-$HOME/.cache}/feedplane/$name-$(sha256sum "$requirements" | cut -c 1-16)
+    if [ ! -e "$wanted/complete" ]; then
         if kernel_has_oopsed; then
-            say "no .venv: this kernel has oopsed and may never answer about the network; reboot to download"
+            say "no $link: this kernel has oopsed and may never answer about the network; reboot to download"
             return
         fi
-        say "making $venv from scripts/requirements.txt"
-        "$base_python" -m venv --clear "$venv"
-        "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes \
-            -r scripts/requirements.txt
-        touch "$venv/complete"
+        say "making $wanted from $requirements"
+        "$base_python" -m venv --clear "$wanted"
+        "$wanted/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes "$@" \
+            -r "$requirements"
+        touch "$wanted/complete"
     fi
-    compile_packages "$venv"
-    if [ "$(readlink .venv || true)" != "$venv" ]; then
-        rm -rf .venv
-        ln -s "$venv" .venv
+    if [ "$(readlink "$link" || true)" != "$wanted" ]; then
+        rm -rf "$link"
+        ln -s "$wanted" "$link"
     fi
+    venv=$wanted
 }
 
 # Packages without wheels. Without optimisation, which halves the time: they are tested with, not measured.
@@ -192,7 +196,9 @@ if [ "${#missing[@]}" -gt 0 ]; then
     fi
 fi
 check_rust
-make_venv
+make_venv .venv python scripts/requirements.txt 'the comparison with independent Python readers'
+[ -z "$venv" ] || compile_packages "$venv"
+make_venv .venv-trainer trainer pipeline/trainer/requirements.txt 'training, and its tests' --only-binary :all:
 unpack_timescaledb
 if [ "$(id -u)" != 0 ]; then
     say "not root: XDP and network namespaces cannot be used; the demo runs on sockets, their tests are skipped"
