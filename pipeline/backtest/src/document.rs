@@ -3,6 +3,7 @@
 //! The documents of the feature service and of the strategy process are read by their own types; what is about Redis, leases and
 //! health in them does not count here. All shards are one: the limits of `risk` hold for everything that is traded.
 
+use crate::market::venue::VenueSection;
 use bus::config::{
     DocumentError, FeatureSet, FeaturesDocument, InstrumentKey, PriceText, Problem, StrategyDocument,
     load_document,
@@ -11,6 +12,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use strategy::models::{Model, Refusal};
 
 /// Most instruments that a document defines.
 pub const INSTRUMENTS_MAX: usize = 10_000;
@@ -63,6 +66,8 @@ pub enum SourceSection {
     },
     /// A stream of the archive.
     Archive(ArchiveSection),
+    /// A session of the simulated venue, which our orders move.
+    Venue(VenueSection),
 }
 
 /// A part of the archive.
@@ -165,7 +170,7 @@ fn raw_market_data() -> String {
 }
 
 /// A backtest whose documents are all read: what a run is made with. A sweep changes copies of it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Backtest {
     /// The document, paths resolved.
     pub document: BacktestDocument,
@@ -173,27 +178,40 @@ pub struct Backtest {
     pub sets: Vec<FeatureSet>,
     /// The strategies and their limits.
     pub strategy: StrategyDocument,
+    /// The models of the folders.
+    pub models: Vec<Arc<Model>>,
 }
 
-/// A document that cannot be used, and which.
+/// What cannot be used.
 #[derive(Debug, thiserror::Error)]
-#[error("{}: {error}", path.display())]
-pub struct LoadError {
-    /// The file.
-    pub path: PathBuf,
-    /// What is wrong.
-    pub error: DocumentError,
+pub enum LoadError {
+    /// A document.
+    #[error("{}: {error}", path.display())]
+    Document {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        error: DocumentError,
+    },
+    /// A folder of a model.
+    #[error("{}: {refusal}", path.display())]
+    Model {
+        /// The folder.
+        path: PathBuf,
+        /// What is wrong.
+        refusal: Refusal,
+    },
 }
 
 impl Backtest {
     /// Reads a document and those that it names. Relative paths count from the document's folder.
     ///
     /// # Errors
-    /// The first document that cannot be used, with every place that is wrong in it.
+    /// The first document that cannot be used, with every place that is wrong in it, or the first folder that holds no model.
     pub fn load(path: &Path) -> Result<Backtest, LoadError> {
         let of = |path: &Path| {
             let path = path.to_owned();
-            move |error| LoadError { path, error }
+            move |error| LoadError::Document { path, error }
         };
         let mut document = load_document(path, BacktestDocument::validate).map_err(of(path))?;
         document.resolve_paths(path.parent().unwrap_or(Path::new("")));
@@ -202,7 +220,12 @@ impl Backtest {
             None => Vec::new(),
         };
         let strategy = StrategyDocument::load(&document.strategy).map_err(of(&document.strategy))?;
-        Ok(Backtest { document, sets, strategy })
+        let model = |path: &PathBuf| match Model::load(path) {
+            Ok(model) => Ok(Arc::new(model)),
+            Err(refusal) => Err(LoadError::Model { path: path.clone(), refusal }),
+        };
+        let models = document.models.iter().map(model).collect::<Result<_, _>>()?;
+        Ok(Backtest { document, sets, strategy, models })
     }
 }
 
@@ -251,6 +274,9 @@ impl BacktestDocument {
                 }
             }
         }
+        if let SourceSection::Venue(venue) = &self.source {
+            venue.validate("source.venue", &mut problems);
+        }
         self.execution.validate(&mut problems);
         problems
     }
@@ -267,7 +293,7 @@ impl BacktestDocument {
             SourceSection::Capture { path, feeds } => {
                 vec![("source.capture.path", path), ("source.capture.feeds", feeds)]
             }
-            SourceSection::Archive(_) => Vec::new(),
+            SourceSection::Archive(_) | SourceSection::Venue(_) => Vec::new(),
         };
         let features = self.features.iter().map(|path| ("features", path));
         let models = self.models.iter().map(|path| ("models", path));
@@ -282,7 +308,7 @@ impl BacktestDocument {
                 resolve(path);
                 resolve(feeds);
             }
-            SourceSection::Archive(_) => {}
+            SourceSection::Archive(_) | SourceSection::Venue(_) => {}
         }
         self.features.iter_mut().for_each(resolve);
         resolve(&mut self.strategy);

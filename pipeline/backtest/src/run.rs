@@ -21,7 +21,9 @@ use bus::{
     FeatureRecord, FeatureSchema, Instruction, OrderAction, OrderSide, ReportKind, Score, TradingMode,
 };
 use std::collections::VecDeque;
+use std::sync::Arc;
 use strategy::host::{Host, HostConfig, HostedStrategy, IdMaker, MarketState, Output};
+use strategy::models::Model;
 use tick::{Action, Flags, Price, Side, StatusAction, Tick};
 
 /// How far a run is.
@@ -97,6 +99,9 @@ pub enum RunError {
         "strategy {0:?}: none of its instruments was defined by the source; name them under `instruments`, with their `key`"
     )]
     NoInstrument(String),
+    /// A strategy asks for a model that was not given, or that does not fit the features.
+    #[error("{0}")]
+    Model(String),
     /// A strategy cannot be built.
     #[error("{}", .0.iter().map(Problem::to_string).collect::<Vec<_>>().join("\n"))]
     Strategy(Vec<Problem>),
@@ -178,6 +183,17 @@ pub fn hosted(
     if problems.is_empty() { Ok(hosted) } else { Err(problems) }
 }
 
+/// The models that the strategies ask for, if all of them fit the features.
+fn models(backtest: &Backtest, schemas: &[FeatureSchema]) -> Result<Vec<Arc<Model>>, String> {
+    let chosen = strategy::models::choose(&backtest.strategy, &backtest.models)?;
+    for model in &chosen {
+        let named =
+            |refusal| format!("model {} version {}: {refusal}", model.card().name, model.card().version);
+        model.check_schemas(schemas).map_err(named)?;
+    }
+    Ok(chosen)
+}
+
 /// A record of features on its way.
 struct Record {
     due_ns: u64,
@@ -227,6 +243,7 @@ impl<'a, M: Market, W: Watch> Stage<'a, M, W> {
         for schema in schemas {
             host.add_schema(schema.id(), schema.clone());
         }
+        let models = models(backtest, schemas).map_err(RunError::Model)?;
         let mut stage = Stage {
             traded: Traded::new(&backtest.strategy),
             account: Account::new(backtest.document.execution.fees),
@@ -252,6 +269,7 @@ impl<'a, M: Market, W: Watch> Stage<'a, M, W> {
             }
         }
         stage.carry_in()?;
+        models.iter().for_each(|model| stage.host.model(0, model));
         Ok(stage)
     }
 

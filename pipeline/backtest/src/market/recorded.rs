@@ -113,6 +113,12 @@ impl RecordedMarket {
         (self.places[at].trades && book.is_good() && knows_orders).then_some(book)
     }
 
+    /// Whether places are to be counted by orders, and the feed has none.
+    fn lacks_orders(&mut self, at: usize, books: &Books) -> bool {
+        let book = self.find_book(at, books).map(|id| books.book(id));
+        self.model == QueueModel::ByOrder && book.is_some_and(|book| book.kind() == Kind::ByPrice)
+    }
+
     fn recount(&mut self, at: usize, was_idle: bool) {
         match (was_idle, self.places[at].is_idle()) {
             (true, false) => self.busy += 1,
@@ -445,10 +451,17 @@ impl Market for RecordedMarket {
                     venue_order: self.venue_orders,
                     queue: None,
                 };
-                for kind in [ReportKind::Sent, ReportKind::Accepted] {
-                    reports.push(order.report(kind, now_ns), None);
+                reports.push(order.report(ReportKind::Sent, now_ns), None);
+                if self.lacks_orders(at, books) {
+                    self.counts.rejected += 1;
+                    let text = "the feed has no orders; choose the queue behind_all or proportional".into();
+                    let rejected = order.report(ReportKind::Rejected, now_ns);
+                    let report = Report { leaves: 0, reason: "queue_model".into(), text, ..rejected };
+                    reports.push(report, None);
+                } else {
+                    reports.push(order.report(ReportKind::Accepted, now_ns), None);
+                    self.arrive(at, order, now_ns, books, reports);
                 }
-                self.arrive(at, order, now_ns, books, reports);
             }
             OrderAction::Replace { of, quantity, price } => {
                 self.replace(at, now_ns, instruction, (of, quantity, price), books, reports);

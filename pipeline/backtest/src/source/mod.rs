@@ -12,6 +12,7 @@ pub use archive::ArchiveReader;
 pub use dbn::DbnReader;
 pub use ticks::TicksReader;
 
+use crate::document::SourceSection;
 use bus::InstrumentRow;
 use bus::config::InstrumentKey;
 use std::collections::VecDeque;
@@ -93,6 +94,45 @@ pub trait Reader {
 
     /// How far it is.
     fn position(&self) -> Position;
+}
+
+impl Reader for Box<dyn Reader> {
+    fn read(
+        &mut self,
+        ticks: &mut Vec<Tick>,
+        definitions: &mut VecDeque<Definition>,
+    ) -> Result<bool, SourceError> {
+        (**self).read(ticks, definitions)
+    }
+
+    fn position(&self) -> Position {
+        (**self).position()
+    }
+}
+
+/// Opens what a document names. A capture goes through the channels of the data plane, which this crate does not know: who knows
+/// them opens it.
+///
+/// # Errors
+/// When it cannot be opened.
+pub fn open(section: &SourceSection) -> Result<Box<dyn Reader>, SourceError> {
+    Ok(match section {
+        SourceSection::Dbn { path } => Box::new(DbnReader::open(path)?),
+        SourceSection::Ticks { path } => Box::new(TicksReader::open(path)?),
+        SourceSection::Archive(section) => Box::new(ArchiveReader::open(section)?),
+        SourceSection::Capture { path, .. } => {
+            return Err(SourceError::new(
+                path.display().to_string(),
+                "a capture is read by the command `feedplane backtest`",
+            ));
+        }
+        SourceSection::Venue(_) => {
+            return Err(SourceError::new(
+                "source.venue",
+                "is no recording: `market::venue::open` gives its ticks and its market",
+            ));
+        }
+    })
 }
 
 /// A recording as a source. At most one run of its reader is in memory.
