@@ -75,8 +75,8 @@ class DataSection(Struct, forbid_unknown_fields=True, frozen=True):
     silence_max_ms: Annotated[int, Meta(ge=1, le=86_400_000)] = 60_000
     # Fewer rows than these are no ground to judge a model on. At least 100.
     rows_min: Annotated[int, Meta(ge=100)] = 5_000
-    # More records than these are not read: at the peak each takes some 300 bytes, and 20 for each feature.
-    rows_max: Annotated[int, Meta(ge=100, le=100_000_000)] = 10_000_000
+    # More records than these are not read: at the peak each takes some 450 bytes, and 16 for each feature.
+    rows_max: Annotated[int, Meta(ge=100, le=100_000_000)] = 5_000_000
 
     def left_out_bits(self) -> int:
         """The bits of `quality` of which none may be set."""
