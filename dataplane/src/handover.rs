@@ -2,6 +2,7 @@
 //! the publisher never divides a packet over two writes. A full ring is a loss that is declared: the worker
 //! remembers the sequence range, and puts a gap record in front of the next thing of that channel that fits.
 
+use crate::publisher::Bell;
 use crate::worker::{HandoverStats, SLOTS_MAX};
 use feed::{Line, Sink};
 use tick::{Action, Flags, GapReason, Instrument, Tick};
@@ -58,6 +59,7 @@ pub struct RingSink {
     /// Slots that owe a gap record.
     owing: usize,
     stats: HandoverStats,
+    bell: Option<Bell>,
 }
 
 impl RingSink {
@@ -71,7 +73,13 @@ impl RingSink {
             slot: 0,
             owing: 0,
             stats: HandoverStats::default(),
+            bell: None,
         }
+    }
+
+    /// Rings from now on when there is something in the rings.
+    pub fn ring(&mut self, bell: Option<Bell>) {
+        self.bell = bell;
     }
 
     /// A channel begins in a slot. `again`: it was published before by this process, and what lay between is
@@ -101,6 +109,14 @@ impl RingSink {
             self.lose_staged();
         }
         self.staged.clear();
+        self.wake();
+    }
+
+    #[inline]
+    fn wake(&self) {
+        if let Some(bell) = &self.bell {
+            bell.ring();
+        }
     }
 
     /// Declares what is owed, as far as the ring has room. For when channels are quiet.
@@ -120,6 +136,7 @@ impl RingSink {
             self.owing -= 1;
             *state = SlotState { owed: None, suspect: true, again: state.again };
         }
+        self.wake();
     }
 
     /// The counters.
@@ -202,6 +219,7 @@ impl Sink for RingSink {
         if self.instruments.push(*instrument).is_err() {
             self.stats.instruments_dropped += 1;
         }
+        self.wake();
     }
 
     #[inline]

@@ -61,7 +61,8 @@ impl Dataplane {
         // A Redis that refuses is found before anything touches a NIC.
         let publisher = start_publisher(&document.publisher, directory, tick_rings, instrument_rings)?;
         let (mut workers, mut clocks) = (Vec::new(), Vec::new());
-        for (section, sink) in document.workers.iter().zip(sinks) {
+        for (section, mut sink) in document.workers.iter().zip(sinks) {
+            sink.ring(publisher.bell());
             let (worker, clock) = start_worker(section, &document, sink)?;
             workers.push(worker);
             clocks.push(clock);

@@ -7,7 +7,7 @@
 use crate::harness::{Contender, Effort, Kind, Round, Row, Table, Target, measure};
 use crate::python;
 use anyhow::{Context, Result, ensure};
-use dataplane::publisher::{Publisher, PublisherConfig};
+use dataplane::publisher::{Bell, Publisher, PublisherConfig};
 use lab::redis_server::RedisServer;
 use redis::Connection;
 use serde::Deserialize;
@@ -49,6 +49,7 @@ fn publisher(server: &RedisServer, ticks: usize) -> Result<Round> {
         ..PublisherConfig::default()
     };
     let publisher = Publisher::start(config, vec![consumer], Vec::new())?;
+    let bell = publisher.bell();
     let burst = vec![Tick { action: Action::Add, channel_id: 1, instrument_id: 7, ..Tick::EMPTY }; COMMIT];
     let bursts = ticks.div_ceil(COMMIT);
     let began = Instant::now();
@@ -58,6 +59,7 @@ fn publisher(server: &RedisServer, ticks: usize) -> Result<Round> {
             std::thread::yield_now();
         }
         ensure!(ring.push_entire_slice(&burst).is_ok(), "the ring has room, and takes nothing");
+        bell.iter().for_each(Bell::ring);
     }
     let stats = publisher.stop(Duration::from_secs(60))?;
     let elapsed = began.elapsed().as_secs_f64();

@@ -43,6 +43,19 @@ const ANSWER_PATIENCE: Duration = Duration::from_secs(10);
 pub struct Publisher {
     commands: Sender<Command>,
     thread: Option<JoinHandle<()>>,
+    parks: bool,
+}
+
+/// Wakes a publisher that sleeps. An atomic swap when it is awake, a futex call when it is not.
+#[derive(Clone, Debug)]
+pub struct Bell(std::thread::Thread);
+
+impl Bell {
+    /// There is something in a ring.
+    #[inline]
+    pub fn ring(&self) {
+        self.0.unpark();
+    }
 }
 
 /// What the thread is asked.
@@ -69,7 +82,7 @@ impl Publisher {
         config.check()?;
         let (commands, inbox) = channel();
         let state = thread::Thread::new(&config, ticks, instruments, inbox)?;
-        let core = config.core;
+        let (core, parks) = (config.core, state.parks());
         let thread = std::thread::Builder::new()
             .name("publisher".to_owned())
             .spawn(move || {
@@ -84,7 +97,21 @@ impl Publisher {
                 state.run();
             })
             .map_err(PublisherError::Thread)?;
-        Ok(Publisher { commands, thread: Some(thread) })
+        Ok(Publisher { commands, thread: Some(thread), parks })
+    }
+
+    /// What a worker rings after it has put something into its ring; none when this publisher never sleeps. A ring that
+    /// nobody rings for is looked at every 10 ms.
+    pub fn bell(&self) -> Option<Bell> {
+        self.thread.as_ref().filter(|_| self.parks).map(|thread| Bell(thread.thread().clone()))
+    }
+
+    fn ask(&self, command: Command) -> Result<(), PublisherError> {
+        self.commands.send(command).map_err(|_| PublisherError::Gone)?;
+        if let Some(bell) = self.bell() {
+            bell.ring();
+        }
+        Ok(())
     }
 
     /// Hands over the rings of a worker that was added later.
@@ -96,14 +123,13 @@ impl Publisher {
         ticks: rtrb::Consumer<Tick>,
         instruments: rtrb::Consumer<Instrument>,
     ) -> Result<(), PublisherError> {
-        let command = Command::AddRings(Some(ticks), Some(instruments));
-        self.commands.send(command).map_err(|_| PublisherError::Gone)
+        self.ask(Command::AddRings(Some(ticks), Some(instruments)))
     }
 
     /// The counters as they stand. When the thread is gone, only `last_error` says so.
     pub fn stats(&self) -> PublisherStats {
         let (sender, answer) = channel();
-        let asked = self.commands.send(Command::Stats(sender));
+        let asked = self.ask(Command::Stats(sender));
         asked.ok().and_then(|()| answer.recv_timeout(ANSWER_PATIENCE).ok()).unwrap_or_else(|| {
             PublisherStats { last_error: Some(PublisherError::Gone.to_string()), ..PublisherStats::default() }
         })
@@ -118,7 +144,7 @@ impl Publisher {
     pub fn stop(mut self, drain_within: Duration) -> Result<PublisherStats, PublisherError> {
         let (sender, answer) = channel();
         let deadline = Instant::now() + drain_within;
-        self.commands.send(Command::Stop(deadline, sender)).map_err(|_| PublisherError::Gone)?;
+        self.ask(Command::Stop(deadline, sender))?;
         let stats = answer.recv_timeout(drain_within + ANSWER_PATIENCE).map_err(|_| PublisherError::Gone)?;
         if let Some(thread) = self.thread.take() {
             thread.join().map_err(|_| PublisherError::Gone)?;
@@ -132,9 +158,11 @@ impl Publisher {
 
 impl Drop for Publisher {
     fn drop(&mut self) {
-        if let Some(thread) = self.thread.take() {
+        if self.thread.is_some() {
             let (sender, _) = channel();
-            let _ = self.commands.send(Command::Stop(Instant::now(), sender));
+            let _ = self.ask(Command::Stop(Instant::now(), sender));
+        }
+        if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
     }

@@ -13,7 +13,6 @@ use crate::clock::utc_now_ns;
 use crate::wait::{Idle, Wait};
 use bus::{Position, Positions};
 use hdrhistogram::Histogram;
-use std::num::NonZeroU64;
 use std::sync::mpsc::{Receiver, Sender, TryRecvError};
 use std::time::{Duration, Instant};
 use tick::{GapReason, Instrument, Tick};
@@ -22,14 +21,9 @@ use tick::{GapReason, Instrument, Tick};
 const SPOOL_ROUND: usize = 16_384;
 /// Longest sleep while a write is in flight: how late a filling ring can be noticed.
 const FLIGHT_SLEEP: Duration = Duration::from_millis(1);
-/// First sleep of an idle thread; each one after it is a microsecond longer. A ring cannot wake, so a sleep
-/// is a delay that a tick may see: short while the market has only paused for breath.
-const IDLE_SLEEP_MIN_US: u32 = 10;
-/// Longest sleep of an idle thread. Shorter costs more CPU while nothing happens.
-const IDLE_SLEEP_MAX_US: u32 = 100;
-/// How late the kernel may wake this thread, ns; its default of 50 µs would double the sleep above.
-const TIMER_SLACK_NS: u64 = 1_000;
-/// Idle rounds between two looks at whether the server has hung up.
+/// Longest sleep of an idle thread: workers wake it ([`super::Bell`]), what goes by the clock does not.
+const IDLE_SLEEP: Duration = Duration::from_millis(10);
+/// Idle rounds between two looks at whether the server has hung up, when the thread does not sleep.
 const IDLE_CHECK_ROUNDS: u32 = 1024;
 
 pub(super) struct Thread {
@@ -49,8 +43,6 @@ pub(super) struct Thread {
     begun: bool,
     outage_since: Option<Instant>,
     wait: Wait,
-    /// Sleeps since there was something to do.
-    naps: u32,
     counts: PublisherStats,
     latency: Histogram<u64>,
     stopping: Option<(Instant, Sender<PublisherStats>)>,
@@ -80,7 +72,6 @@ impl Thread {
             begun: false,
             outage_since: None,
             wait: Wait::resolve(config.wait, config.core.is_some()),
-            naps: 0,
             counts: PublisherStats::default(),
             latency: stats::latency_histogram(),
             stopping: None,
@@ -96,9 +87,12 @@ impl Thread {
         Ok(thread)
     }
 
+    /// Whether it sleeps when there is nothing to do.
+    pub(super) fn parks(&self) -> bool {
+        self.wait == Wait::Park
+    }
+
     pub(super) fn run(mut self) {
-        // Where it cannot be set, sleeps are longer and nothing else changes.
-        let _ = rustix::thread::set_current_timer_slack(NonZeroU64::new(TIMER_SLACK_NS));
         let mut idle = Idle::new(self.wait);
         let mut idle_rounds = 0u32;
         loop {
@@ -118,17 +112,16 @@ impl Thread {
             if busy {
                 idle.reset();
                 idle_rounds = 0;
-                self.naps = 0;
                 continue;
             }
             idle_rounds = idle_rounds.wrapping_add(1);
-            if idle_rounds.is_multiple_of(IDLE_CHECK_ROUNDS)
+            let slept = self.pause(&mut idle);
+            if (slept || idle_rounds.is_multiple_of(IDLE_CHECK_ROUNDS))
                 && !self.in_flight
                 && let Some(error) = self.link.idle_check()
             {
                 self.lose_link(&error);
             }
-            self.pause(&mut idle);
         }
     }
 
@@ -162,18 +155,18 @@ impl Thread {
     }
 
     /// Lets others run; then, with nothing to do for a while, sleeps: on the socket while a write is in
-    /// flight (nothing can be sent before its answer), else for a moment, because a ring cannot wake.
-    fn pause(&mut self, idle: &mut Idle) {
+    /// flight (nothing can be sent before its answer), else until the bell rings. Whether it slept to the end.
+    fn pause(&mut self, idle: &mut Idle) -> bool {
         if !idle.should_park() {
-            return;
+            return false;
         }
         if self.in_flight {
             self.link.sleep(&self.write, FLIGHT_SLEEP);
-        } else {
-            let sleep_us = (IDLE_SLEEP_MIN_US + self.naps).min(IDLE_SLEEP_MAX_US);
-            self.naps = self.naps.saturating_add(1);
-            std::thread::sleep(Duration::from_micros(sleep_us.into()));
+            return false;
         }
+        let began = Instant::now();
+        std::thread::park_timeout(IDLE_SLEEP);
+        began.elapsed() >= IDLE_SLEEP
     }
 
     // --- records ---

@@ -8,7 +8,7 @@ use crate::processes::sleep_exactly;
 use crate::tables::Readable;
 use crate::world::{Reader, World, beside_this};
 use anyhow::{Context, Result, ensure};
-use dataplane::publisher::{Publisher, PublisherConfig};
+use dataplane::publisher::{Bell, Publisher, PublisherConfig};
 use std::process::Command;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tick::{Action, Tick};
@@ -79,8 +79,13 @@ fn over_redis(world: &World, rate: u64, ticks: u64) -> Result<Round> {
         std::thread::sleep(Duration::from_millis(1));
     }
     let reader = world.start_reader("ticks", ticks, within_ms(ticks, rate))?;
+    let bell = publisher.bell();
     pace(rate, ticks, |tick| match tick {
-        Some(tick) => ring.push(*tick).ok().context("the publisher is too slow"),
+        Some(tick) => {
+            ring.push(*tick).ok().context("the publisher is too slow")?;
+            bell.iter().for_each(Bell::ring);
+            Ok(())
+        }
         None => Ok(()),
     })?;
     let round = round_of(reader, ticks, "")?;
