@@ -172,6 +172,16 @@ impl World {
         )
     }
 
+    /// A count and a number that a query of the archive gives for the number `$1`.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn numbers(&self, query: &'static str, given: i64) -> Result<(i64, f64)> {
+        self.ask(|mut connection| async move {
+            Ok(sqlx::query_as(query).bind(given).fetch_one(&mut connection).await?)
+        })
+    }
+
     fn ask<T, F: Future<Output = Result<T>>>(
         &self,
         question: impl FnOnce(sqlx::PgConnection) -> F,
