@@ -2,7 +2,7 @@
 //!
 //! A leaf is a node that leads to itself, so every tree of a group can be walked the same number of steps and there is no
 //! branch to be guessed; eight walks at once hide each other's waiting for memory. Leaves are added up in `f64`, in
-//! the file's order of trees, and rounded to the `f32` of the contract at the end.
+//! an order that the file alone decides, and rounded to the `f32` of the contract at the end.
 //!
 //! Invariant: whatever the tables say, [`Trees::new`] either refuses them or gives trees: from each root every node of
 //! the tree is reached once, features are those of a row, and no walk is longer than [`DEPTH_MAX`].
@@ -56,8 +56,9 @@ struct Node {
 #[derive(Clone, Debug, PartialEq)]
 struct Group {
     roots: [u32; LANES],
-    /// Where each root's leaf goes in the order of summing up; `usize::MAX` for a lane that is not used.
+    /// How many of the lanes are trees; the rest walk the first one in vain.
     trees: usize,
+    /// Depth of the deepest.
     steps: u32,
 }
 
@@ -116,13 +117,12 @@ impl Trees {
             }
         }
         let root = self.nodes.len() as u32;
-        let (mut laid, mut deepest) = (0, 0);
+        let (mut reached, mut deepest) = (vec![false; range.len()], 0);
         // Node of the file, its depth, and which side of which laid node leads to it.
         let mut waiting = vec![(range.start, 0usize, None)];
         while let Some((at, depth, parent)) = waiting.pop() {
             let node_id = tables.node_ids[at];
-            // More than there are: one of them is reached twice, so this is no tree.
-            if laid == range.len() {
+            if std::mem::replace(&mut reached[at - range.start], true) {
                 return Err(format!(
                     "tree {tree}: node {node_id} is reached by two ways, or leads back to itself"
                 ));
@@ -130,7 +130,6 @@ impl Trees {
             if depth > DEPTH_MAX {
                 return Err(format!("tree {tree}: deeper than {DEPTH_MAX}"));
             }
-            laid += 1;
             deepest = deepest.max(depth);
             let own = self.nodes.len() as u32;
             match parent {
@@ -158,11 +157,9 @@ impl Trees {
             waiting.push((no, depth + 1, Some((own, swapped))));
             waiting.push((yes, depth + 1, Some((own, !swapped))));
         }
-        if laid < range.len() {
-            return Err(format!(
-                "tree {tree}: {} of its nodes are not reached from the first",
-                range.len() - laid
-            ));
+        let missed = reached.iter().filter(|reached| !**reached).count();
+        if missed > 0 {
+            return Err(format!("tree {tree}: {missed} of its nodes are not reached from the first"));
         }
         Ok((root, deepest as u32))
     }

@@ -6,4 +6,8 @@
 mod faults;
 mod gateway;
 mod interruptions;
+#[path = "../models/support.rs"]
+#[allow(dead_code, reason = "shared with the models' tests")]
+mod model_support;
+mod models;
 mod rig;

@@ -5,7 +5,11 @@
 #[path = "../host/support.rs"]
 #[allow(dead_code, reason = "shared with the host's tests")]
 mod host;
+#[path = "../models/support.rs"]
+#[allow(dead_code, reason = "shared with the models' tests")]
+mod models;
 
+mod model;
 mod momentum;
 mod quoter;
 mod random;

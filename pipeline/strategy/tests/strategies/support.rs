@@ -2,10 +2,12 @@
 
 use super::host::{A, CENT, MS, NOW, bare, risk, row};
 use book::{Books, Limits};
-use bus::config::{InstrumentChoice, OfiMomentumSection, QuoterSection, RulesSection, StrategyKind};
+use bus::config::{
+    InstrumentChoice, ModelSection, OfiMomentumSection, QuoterSection, RulesSection, StrategyKind,
+};
 use bus::{
     FeatureRecord, FeatureSchema, FeatureSpec, Instruction, OrderAction, OrderId, OrderSide, Quality, Report,
-    ReportKind, TradingMode,
+    ReportKind, Score, TradingMode,
 };
 use std::collections::BTreeMap;
 use strategy::desk::OpenOrder;
@@ -53,12 +55,14 @@ pub(crate) struct Rig {
     shown: [Option<(u64, i64)>; 2],
     pub(crate) orders: BTreeMap<OrderId, Resting>,
     pub(crate) denied: usize,
+    pub(crate) scores: Vec<Score>,
 }
 
-/// A rig whose strategy is built from its section: `rules`, `ofi_momentum` or `quoter` and the YAML below it.
+/// A rig whose strategy is built from its section: `rules`, `ofi_momentum`, `quoter` or `model` and the YAML below it.
 pub(crate) fn rig(kind: &str, section: &str) -> Rig {
     let strategy = match kind {
         "rules" => build(StrategyKind::Rules(&parse::<RulesSection>(section)), "s", Some(&[schema()])),
+        "model" => build(StrategyKind::Model(&parse::<ModelSection>(section)), "s", None),
         "ofi_momentum" => build(StrategyKind::OfiMomentum(&parse::<OfiMomentumSection>(section)), "s", None),
         _ => build(StrategyKind::Quoter(&parse::<QuoterSection>(section)), "s", None),
     };
@@ -84,6 +88,7 @@ pub(crate) fn rig(kind: &str, section: &str) -> Rig {
         shown: [None; 2],
         orders: BTreeMap::new(),
         denied: 0,
+        scores: Vec::new(),
     };
     rig.host.tick(NOW, &Tick::channel_clear(2, 1, 1, NOW));
     rig.status(StatusAction::Trading);
@@ -199,7 +204,8 @@ impl Rig {
             match output {
                 Output::Instruction(instruction) => sent.push(instruction),
                 Output::Denied(_) => self.denied += 1,
-                Output::Again(_) | Output::Score(_) => {}
+                Output::Score(score) => self.scores.push(score),
+                Output::Again(_) => {}
             }
         }
         sent
