@@ -7,6 +7,7 @@ mod order;
 mod queue;
 mod recorded;
 mod taken;
+pub mod venue;
 
 pub use recorded::RecordedMarket;
 

@@ -23,6 +23,7 @@ pub(super) fn source(backtest: &Backtest) -> String {
         SourceSection::Dbn { path } | SourceSection::Ticks { path } => name(path),
         SourceSection::Capture { path, .. } => name(path),
         SourceSection::Archive(archive) => format!("archive, {}", archive.stream),
+        SourceSection::Venue(venue) => format!("simulated venue, seed {}", venue.seed),
     }
 }
 

@@ -1,8 +1,8 @@
 //! Runs on all cores, and what is told meanwhile.
 
-use super::{Kept, RunFigures, SweepError, run_text};
+use super::{Kept, RunFigures, SweepError};
 use crate::document::{Backtest, SourceSection};
-use crate::market::RecordedMarket;
+use crate::market::{RecordedMarket, venue};
 use crate::run::{Progress, RunError, run};
 use crate::source::{Source, SourceError};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -37,9 +37,13 @@ pub fn go<S: Source>(
     let mut results: Vec<_> = made.iter().map(|_| None).collect();
     for group in by_source(&made) {
         let Some(section) = group.first().and_then(|at| made[*at].as_ref().ok()) else { continue };
-        let kept = Kept::read(&mut open(&section.document.source)?)?;
+        let kept = match &section.document.source {
+            // Each run has a session of its own: its orders move it.
+            SourceSection::Venue(_) => None,
+            recording => Some(Kept::read(&mut open(recording)?)?),
+        };
         let one = |at: usize, stop: &AtomicBool| match &made[at] {
-            Ok(backtest) => one(backtest, &kept, stop),
+            Ok(backtest) => one(backtest, kept.as_ref(), stop),
             Err(error) => Err(error.clone()),
         };
         let over = |(at, result): Result1| {
@@ -111,9 +115,17 @@ fn threads(
     })
 }
 
-fn one(backtest: &Backtest, kept: &Kept, stop: &AtomicBool) -> Result<RunFigures, String> {
-    let mut market = RecordedMarket::new(backtest.document.execution.queue);
+fn one(backtest: &Backtest, kept: Option<&Kept>, stop: &AtomicBool) -> Result<RunFigures, String> {
     let mut watch = |_: &Progress| !stop.load(Ordering::Relaxed);
-    let outcome: Result<_, RunError> = run(backtest, &mut kept.replay(), &mut market, &mut watch);
-    outcome.map(|outcome| RunFigures::from(&outcome)).map_err(|error| run_text(&error))
+    let outcome = match (&backtest.document.source, kept) {
+        (SourceSection::Venue(section), _) => venue::open(section)
+            .map_err(RunError::Source)
+            .and_then(|(mut source, mut market)| run(backtest, &mut source, &mut market, &mut watch)),
+        (_, Some(kept)) => {
+            let mut market = RecordedMarket::new(backtest.document.execution.queue);
+            run(backtest, &mut kept.replay(), &mut market, &mut watch)
+        }
+        (_, None) => return Err("its ticks were not read".into()),
+    };
+    outcome.map(|outcome| RunFigures::from(&outcome)).map_err(|error| error.to_string())
 }

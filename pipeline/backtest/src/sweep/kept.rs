@@ -46,7 +46,7 @@ impl Kept {
 
     /// A source of the same, from the beginning.
     pub fn replay(&self) -> Replay {
-        Replay { kept: self.clone(), at: 0, defined: 0 }
+        Replay { kept: self.clone(), at: 0, defined: 0, now_ns: 0 }
     }
 }
 
@@ -56,6 +56,8 @@ pub struct Replay {
     kept: Kept,
     at: usize,
     defined: usize,
+    /// The largest time so far.
+    now_ns: u64,
 }
 
 impl Source for Replay {
@@ -68,8 +70,9 @@ impl Source for Replay {
             return Ok(Next::Defined(Box::new(definition.clone())));
         }
         match self.kept.ticks.get(self.at) {
-            Some(tick) if tick.ts_recv < before_ns => {
+            Some(tick) if tick.ts_recv.max(self.now_ns) < before_ns => {
                 self.at += 1;
+                self.now_ns = self.now_ns.max(tick.ts_recv);
                 Ok(Next::Tick(*tick))
             }
             Some(_) => Ok(Next::Later),

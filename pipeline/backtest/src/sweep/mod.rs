@@ -16,7 +16,6 @@ pub use kept::{KEPT_TICKS_MAX, Kept, Replay};
 
 use crate::document::{Backtest, ExecutionSection, LATENCY_US_MAX, SourceSection};
 use crate::outcome::{ExposureFigures, MoneyFigures, OrderFigures, Outcome, TradeFigures};
-use crate::run::RunError;
 use crate::source::{Source, SourceError};
 use bus::config::{DocumentError, Problem, load_document};
 use schemars::JsonSchema;
@@ -293,9 +292,4 @@ fn at_latency(base: &Backtest, factor: f64) -> Backtest {
         *latency = ((*latency as f64 * factor).round() as u64).min(LATENCY_US_MAX);
     }
     backtest
-}
-
-/// Why a run of many gave nothing, as text.
-fn run_text(error: &RunError) -> String {
-    error.to_string()
 }
