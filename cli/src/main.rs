@@ -6,6 +6,7 @@
 mod check;
 mod decode;
 mod demo;
+mod model;
 mod play;
 mod trading;
 mod up;
@@ -39,6 +40,9 @@ enum Command {
     Reduce(trading::ReduceArgs),
     Resume(trading::ResumeArgs),
     Trading(trading::ShowArgs),
+    /// Work with trained models and their registry in Redis.
+    #[command(subcommand)]
+    Model(model::ModelCommand),
     /// Work with feeds files.
     #[command(subcommand)]
     Feeds(FeedsCommand),
@@ -60,6 +64,7 @@ fn main() -> ExitCode {
         Command::Reduce(args) => trading::reduce(&args),
         Command::Resume(args) => trading::resume(&args),
         Command::Trading(args) => trading::show(&args),
+        Command::Model(command) => model::run(&command),
         Command::Feeds(FeedsCommand::Check(args)) => check::run(&args),
     };
     match outcome {

@@ -31,7 +31,7 @@ const REDIS_SOCKET: &str = "redis/redis.sock";
 
 /// Which Redis.
 #[derive(clap::Args)]
-struct Redis {
+pub(crate) struct Redis {
     /// Redis: redis://host:port/db or unix:///path/to/socket. Left out: $FEEDPLANE_REDIS, else that of `feedplane up` in
     /// this folder, as its up.yaml says or in run/.
     #[arg(long, value_name = "URL")]
@@ -229,7 +229,7 @@ fn operator() -> String {
     by
 }
 
-fn address(redis: &Redis) -> Result<String> {
+pub(crate) fn address(redis: &Redis) -> Result<String> {
     let given = redis.redis.clone().or_else(|| std::env::var("FEEDPLANE_REDIS").ok());
     if let Some(address) = given.filter(|address| !address.is_empty()) {
         return Ok(address);
@@ -271,7 +271,7 @@ fn connect(redis: &Redis) -> Result<Connection> {
 }
 
 /// The address as it may be shown.
-fn without_password(address: &str) -> String {
+pub(crate) fn without_password(address: &str) -> String {
     match (address.split_once("://"), address.rsplit_once('@')) {
         (Some((scheme, _)), Some((_, host))) => format!("{scheme}://…@{host}"),
         _ => address.to_owned(),
