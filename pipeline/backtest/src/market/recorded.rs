@@ -260,9 +260,12 @@ impl RecordedMarket {
             return None;
         }
         if book.kind() == Kind::ByOrder {
-            // With the trade itself its resting orders are told: they say at which place of which queue it was.
+            // With the trade itself its resting orders are told: they say at which place of which queue it was. A fill at another
+            // price than its order's is none with a queue: CME also tells the fill of an order that was resting and was moved
+            // through the other side, before it says that it was moved.
             let order = book.order(tick.order_id).filter(|_| tick.action == Action::Fill)?;
-            return Some((order.side, order.price, size));
+            let at_its_price = !tick.price().is_defined() || tick.price == order.price;
+            return at_its_price.then_some((order.side, order.price, size));
         }
         if tick.action != Action::Trade || !tick.price().is_defined() {
             return None;

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 mod archive;
+mod documents;
 mod field;
 mod matching;
 mod random;

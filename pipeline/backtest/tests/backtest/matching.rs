@@ -49,6 +49,17 @@ fn a_trade_at_a_worse_price_reaches_every_better_order_in_order_of_price_then_ti
     assert_eq!(field.filled(3, Side::Bid, 99, 0), NOTHING);
 }
 
+/// As CME tells it: an offer at 103 is moved to 100 and sells there. Its own fill is told while the book still has it at 103.
+#[test]
+fn an_order_that_was_moved_through_the_other_side_is_no_trade_with_its_old_queue() {
+    let mut field = stocked(Field::new(ByOrder));
+    field.new_order("a", OrderSide::Sell, 4, 102);
+    field.new_order("b", OrderSide::Buy, 4, 101);
+    let fill = |order_id, side| Tick { order_id, flags: Flags::NONE, ..tick(Action::Fill, side, 100, 2) };
+    assert_eq!(field.tick(fill(13, Side::Ask)), NOTHING);
+    assert_eq!(field.tick(fill(1, Side::Bid)), ["b maker 2@101 leaves 2"]);
+}
+
 #[test]
 fn an_order_ahead_that_gives_up_its_place_is_behind_and_one_that_shrinks_is_not() {
     let mut field = stocked(Field::new(ByOrder));

@@ -8,7 +8,7 @@ use book::{Books, Limits};
 use bus::{OrderSide, ReportKind};
 use std::collections::VecDeque;
 use std::path::Path;
-use tick::{Action, Side, Tick};
+use tick::{Action, Flags, Side, Tick};
 
 const QUOTER: &str = "  - {name: quotes, venue: sim, instruments: [ESH4], quoter: {half_spread_ticks: 1, size: 2, position_max: 10, quiet_ms: 60000, skew_ticks: 1}}";
 const FLOW: &str = "  - {name: flow, venue: sim, instruments: [ESH4], ofi_momentum: {window_ms: 1000, enter_ticks: 0.3, clip: 1, position: 3, hold_ms: 5000}}";
@@ -76,7 +76,10 @@ fn check_prices(kept: &Kept, ticks: &[Tick]) {
                     assert!(level.is_some_and(|level| level.size >= report.last_quantity));
                 }
                 Liquidity::Maker => {
-                    let moment = ticks[..at].iter().rev().take_while(|tick| tick.ts_recv >= report.time_ns);
+                    // The event that ended then may have come in several packets.
+                    let is_over =
+                        |tick: &&Tick| tick.flags.contains(Flags::LAST) && tick.ts_recv < report.time_ns;
+                    let moment = ticks[..at].iter().rev().take_while(|tick| !is_over(tick));
                     let reaches = |tick: &Tick| if buys { tick.price <= price } else { tick.price >= price };
                     let mut said = moment.filter(|tick| {
                         matches!(tick.action, Action::Fill | Action::Trade | Action::Add | Action::Modify)
