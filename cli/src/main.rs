@@ -3,6 +3,7 @@
 //! A subcommand is a module with `Args` and `run`. It prints what was asked for on standard output and what
 //! the operator should know besides on standard error.
 
+mod backtest;
 mod check;
 mod decode;
 mod demo;
@@ -31,6 +32,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    Backtest(backtest::Args),
     Decode(decode::Args),
     Play(Box<play::PlayArgs>),
     Demo(demo::Args),
@@ -55,6 +57,7 @@ enum FeedsCommand {
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
+        Command::Backtest(args) => backtest::run_command(&args),
         Command::Decode(args) => decode::run(&args),
         Command::Play(args) => play::run(&args),
         Command::Demo(args) => demo::run(&args),

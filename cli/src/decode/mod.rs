@@ -21,6 +21,7 @@ use guess::Guess;
 pub(crate) use guess::GuessedFeed;
 use input::{Damage, FrameCounts, Input};
 use outputs::Outputs;
+pub(crate) use outputs::Taker;
 use reorder::Reorder;
 use replay::Replay;
 use report::{CaptureReport, Report};
@@ -95,7 +96,17 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let channels = feeds::channels_from(&document, args.schema.as_deref())?;
     let mut input = open(&args.file, "decoding")?;
     let outputs = Outputs::open(args.ticks, args.dbn.as_deref())?;
-    let mut replay = Replay::new(&document, channels, outputs);
+    let replay = replay_of(&mut input, Replay::new(&document, channels, outputs));
+    let counts = input.counts();
+    let damage = input.damage();
+    let (channels, unmatched) = replay.finish()?;
+    let capture = capture_report(counts, unmatched, damage.as_ref());
+    print_report(args, &Report { capture, channels })?;
+    warn_or_fail(args, counts, damage)
+}
+
+/// All of a capture through its channels.
+fn replay_of<'a, T: Taker>(input: &mut Input, mut replay: Replay<'a, T>) -> Replay<'a, T> {
     let mut reorder = Reorder::default();
     input.for_each(|ts_ns, datagram| {
         reorder.push(ts_ns, datagram);
@@ -109,12 +120,21 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     while let Some(held) = reorder.pop() {
         replay.take(held);
     }
-    let counts = input.counts();
-    let damage = input.damage();
-    let (channels, unmatched) = replay.finish()?;
-    let capture = capture_report(counts, unmatched, damage.as_ref());
-    print_report(args, &Report { capture, channels })?;
-    warn_or_fail(args, counts, damage)
+    replay
+}
+
+/// Gives the ticks of a capture to `taker`. A file that ends inside a packet is read to its last whole one.
+///
+/// # Errors
+/// It cannot be read, is damaged in its middle, or the taker failed.
+pub(crate) fn replay(path: &Path, document: &FeedsDocument, taker: impl Taker) -> Result<()> {
+    let channels = feeds::channels_from(document, None)?;
+    let mut input = open(path, "decoding")?;
+    replay_of(&mut input, Replay::new(document, channels, taker)).finish()?;
+    match input.damage() {
+        Some(damage) if !damage.is_truncation() => Err(anyhow!("{damage}")),
+        _ => Ok(()),
+    }
 }
 
 fn open(path: &Path, doing: &'static str) -> Result<Input> {

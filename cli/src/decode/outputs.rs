@@ -8,9 +8,24 @@ use super::rows::{RowFormat, Rows};
 use anyhow::{Context, Result};
 use std::io::{self, BufWriter, StdoutLock};
 use std::path::Path;
-use tick::Tick;
+use tick::{Instrument, Tick};
 
 const BUFFER_BYTES: usize = 256 * 1024;
+
+/// Takes the ticks of a replay.
+pub(crate) trait Taker {
+    /// Whether there is no use in going on.
+    fn failed(&self) -> bool;
+
+    /// A tick of the channel `name`.
+    fn write(&mut self, name: &str, tick: &Tick);
+
+    /// A definition, before the ticks behind it.
+    fn instrument(&mut self, _: &Instrument) {}
+
+    /// There are no more; the first failure is told.
+    fn finish(self) -> Result<()>;
+}
 
 /// The outputs that were asked for.
 pub(super) struct Outputs {
@@ -30,28 +45,6 @@ impl Outputs {
         })
     }
 
-    /// Whether writing failed, so that there is no use in going on.
-    pub(super) fn failed(&self) -> bool {
-        self.failure.is_some()
-    }
-
-    /// Takes a tick of the channel `name`.
-    pub(super) fn write(&mut self, name: &str, tick: &Tick) {
-        if self.failure.is_none() {
-            self.failure = self.try_write(name, tick).err();
-        }
-    }
-
-    /// Completes what is being written, and tells the first failure.
-    pub(super) fn finish(self) -> Result<()> {
-        if let Some(failure) = self.failure {
-            return Err(failure);
-        }
-        let rows = self.rows.map_or(Ok(()), |mut rows| rows.flush().context("cannot write ticks"));
-        self.dbn.map_or(Ok(()), DbnFile::finish)?;
-        rows
-    }
-
     fn try_write(&mut self, name: &str, tick: &Tick) -> Result<()> {
         if let Some(rows) = &mut self.rows {
             match rows.write(name, tick) {
@@ -63,5 +56,26 @@ impl Outputs {
             }
         }
         self.dbn.as_mut().map_or(Ok(()), |dbn| dbn.write(tick))
+    }
+}
+
+impl Taker for Outputs {
+    fn failed(&self) -> bool {
+        self.failure.is_some()
+    }
+
+    fn write(&mut self, name: &str, tick: &Tick) {
+        if self.failure.is_none() {
+            self.failure = self.try_write(name, tick).err();
+        }
+    }
+
+    fn finish(self) -> Result<()> {
+        if let Some(failure) = self.failure {
+            return Err(failure);
+        }
+        let rows = self.rows.map_or(Ok(()), |mut rows| rows.flush().context("cannot write ticks"));
+        self.dbn.map_or(Ok(()), DbnFile::finish)?;
+        rows
     }
 }

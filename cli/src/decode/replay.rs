@@ -5,7 +5,7 @@
 //! [`SWEEP_NS`], so that a gap on a quiet channel is declared as close to its time as the data plane would.
 
 use super::feeds::{Routes, first_of};
-use super::outputs::Outputs;
+use super::outputs::Taker;
 use super::reorder::Held;
 use super::report::{ChannelReport, Gap, PerLine, Sequences};
 use bus::config::FeedsDocument;
@@ -31,11 +31,11 @@ const REASONS: [MalformedReason; MalformedReason::COUNT] = [
 const CLOCK: Clock = Clock::new(ClockSource::Capture, true);
 
 /// The channels at work.
-pub(super) struct Replay<'a> {
+pub(super) struct Replay<'a, T> {
     document: &'a FeedsDocument,
     routes: Routes,
     channels: Vec<Replayed>,
-    outputs: Outputs,
+    outputs: T,
     now_ns: u64,
     swept_ns: u64,
     unmatched: u64,
@@ -70,12 +70,12 @@ struct Joined {
     first: u64,
 }
 
-impl<'a> Replay<'a> {
+impl<'a, T: Taker> Replay<'a, T> {
     pub(super) fn new(
         document: &'a FeedsDocument,
         channels: Vec<AnyChannel>,
-        outputs: Outputs,
-    ) -> Replay<'a> {
+        outputs: T,
+    ) -> Replay<'a, T> {
         let channels =
             channels.into_iter().map(|channel| Replayed { channel, seen: Seen::default() }).collect();
         let routes = Routes::new(document);
@@ -120,7 +120,7 @@ impl<'a> Replay<'a> {
         Ok((feeds.zip(&self.channels).map(|(feed, channel)| channel.report(feed)).collect(), self.unmatched))
     }
 
-    fn with(&mut self, at: usize, call: impl FnOnce(&mut AnyChannel, u64, &mut Observer<'_>)) {
+    fn with(&mut self, at: usize, call: impl FnOnce(&mut AnyChannel, u64, &mut Observer<'_, T>)) {
         let Replayed { channel, seen } = &mut self.channels[at];
         let name = &self.document.feeds[at].name;
         call(channel, self.now_ns, &mut Observer { name, seen, outputs: &mut self.outputs });
@@ -225,13 +225,13 @@ impl Seen {
 }
 
 /// Notes what the report needs and passes ticks on.
-struct Observer<'a> {
+struct Observer<'a, T> {
     name: &'a str,
     seen: &'a mut Seen,
-    outputs: &'a mut Outputs,
+    outputs: &'a mut T,
 }
 
-impl Sink for Observer<'_> {
+impl<T: Taker> Sink for Observer<'_, T> {
     fn tick(&mut self, tick: &Tick) {
         match tick.as_gap() {
             Some((from, to, _)) => self.seen.gaps.push(Gap { from, to }),
@@ -241,7 +241,9 @@ impl Sink for Observer<'_> {
         self.outputs.write(self.name, tick);
     }
 
-    fn instrument(&mut self, _: &Instrument) {}
+    fn instrument(&mut self, instrument: &Instrument) {
+        self.outputs.instrument(instrument);
+    }
 
     fn missing(&mut self, line: Line, from: u64, to: u64) {
         self.seen.missing[line.index()].push(Missing { count: self.seen.count, from, to });
