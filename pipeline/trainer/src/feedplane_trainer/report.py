@@ -14,6 +14,8 @@ matplotlib.use("svg")
 from matplotlib import pyplot
 from matplotlib.axes import Axes
 
+from .metrics import SURE
+
 MODEL, BASELINE, NEUTRAL = "#1f5fa8", "#c06a1a", "#777777"
 # Points of a line that a screen can show.
 POINTS_MAX = 1_000
@@ -25,7 +27,7 @@ th, td { padding: .25em .8em; border-bottom: 1px solid #ddd; text-align: right; 
 th:first-child, td:first-child { text-align: left; }
 .verdict { padding: .7em 1em; margin: 1em 0; border-left: 5px solid; background: #f6f6f6; }
 .better { border-color: #2c7a3f; } .doubtful { border-color: #b3261e; }
-.plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(470px, 1fr)); gap: 1em; }
+.plots { display: grid; margin-top: 1.5em; grid-template-columns: repeat(auto-fit, minmax(470px, 1fr)); gap: 1em; }
 svg { max-width: 100%; height: auto; }
 pre { background: #f6f6f6; padding: 1em; overflow-x: auto; } .note { color: #555; }
 """
@@ -66,7 +68,7 @@ def render(shown: Shown) -> bytes:
         f"{_day(data['final_first_ns'])} to {_day(data['final_last_ns'])}, which it never saw.</p>",
         f"<p class='verdict {tone}'><b>The model is {escape(final['verdict'])} than the naive baseline "
         f"<code>{final['best_baseline']}</code></b> on the time after its training. Diebold-Mariano statistic "
-        f"{_number(final['diebold_mariano'])} of {final['intervals']} intervals of one horizon; 1.645 or more would be needed. "
+        f"{_number(final['diebold_mariano'])} of {final['intervals']} intervals of one horizon; {SURE} or more would be needed. "
         "Costs of trading are in none of these figures: a backtest has them.</p>",
         "<h2>After the training's time</h2>",
         _metrics_table({"model": final["model"]} | final["baseline"]),
@@ -161,7 +163,9 @@ def _walk_forward(axes: Axes, folds: list[dict[str, Any]]) -> None:
     axes.axhline(0, color=NEUTRAL, linewidth=0.8)
     axes.set_xticks(list(numbers))
     axes.set_xlabel("fold, in order of time")
-    axes.legend(frameon=False)
+    # Above the highest bar.
+    axes.margins(y=0.25)
+    axes.legend(frameon=False, ncols=2, loc="upper center")
 
 
 def _importance(axes: Axes, gains: dict[str, float]) -> None:

@@ -47,7 +47,8 @@ def load(document: TrainDocument, progress: Progress) -> Dataset:
     if len(rows) < document.data.rows_min:
         raise Refused(
             f"{len(rows)} rows are left of {rows.records} records, fewer than data.rows_min ({document.data.rows_min}). "
-            f"Left out: {told(rows.left_out)}. Choose a longer window or another instrument, or heed the reasons"
+            f"Left out: {told(rows.left_out)}. Choose a longer window or another instrument, or see to the reasons "
+            "(docs/training.md has each; data.leave_out says which doubts count)"
         )
     if not rows.label_bps.any():
         raise Refused("the middle never moves over the horizon: there is nothing to learn; choose a longer label.horizon_ms")
