@@ -13,9 +13,9 @@ mod table;
 use crate::play::stop_on_signals;
 use anyhow::{Context, Result, bail};
 use backtest::document::SourceSection;
-use backtest::market::RecordedMarket;
+use backtest::market::{Market, RecordedMarket, venue};
 use backtest::report::{self, Page, Priced, Trail};
-use backtest::source::{Reader, Recorded, SourceError};
+use backtest::source::{Reader, Recorded, Source, SourceError};
 use backtest::sweep::{self, Going, LatencyRun, SweepDocument};
 use backtest::{Backtest, Outcome, run};
 use files::{Files, Watcher};
@@ -39,7 +39,7 @@ Exit codes:
   1  An error, or stopped by a signal: no file of the run is written.
   2  The command line was not understood.";
 
-/// Runs a strategy over recorded ticks: a DBN file, a file of ticks, a capture or the archive.
+/// Runs a strategy over ticks: a DBN file, a file of ticks, a capture, the archive, or a session of the simulated venue.
 ///
 /// By the engines of the live services, faster than the ticks came. Orders stand in the recorded market's queues, with the latencies
 /// and fees that the document states. What is modelled and what is not is in docs/backtest.md.
@@ -87,8 +87,23 @@ fn open(section: &SourceSection) -> Result<OpenedSource, SourceError> {
 }
 
 fn run_one(args: &Args, backtest: &Backtest, stop: &Arc<AtomicBool>) -> Result<()> {
+    if let SourceSection::Venue(section) = &backtest.document.source {
+        let (mut source, market) = venue::open(section)?;
+        return run_in(args, backtest, stop, &mut source, market);
+    }
     let mut source = open(&backtest.document.source)?;
-    let mut market = Priced::new(RecordedMarket::new(backtest.document.execution.queue));
+    run_in(args, backtest, stop, &mut source, RecordedMarket::new(backtest.document.execution.queue))
+}
+
+/// Runs it in a market, and writes what came of it.
+fn run_in(
+    args: &Args,
+    backtest: &Backtest,
+    stop: &Arc<AtomicBool>,
+    source: &mut impl Source,
+    market: impl Market,
+) -> Result<()> {
+    let mut market = Priced::new(market);
     let mut files = Files::create(&args.out)?;
     let mut watcher = Watcher {
         files: &mut files,
@@ -97,7 +112,7 @@ fn run_one(args: &Args, backtest: &Backtest, stop: &Arc<AtomicBool>) -> Result<(
         stop: Arc::clone(stop),
     };
     let started = std::time::Instant::now();
-    let outcome = run(backtest, &mut source, &mut market, &mut watcher);
+    let outcome = run(backtest, source, &mut market, &mut watcher);
     let seconds = started.elapsed().as_secs_f64();
     let Watcher { mut shown, trail, .. } = watcher;
     shown.end();

@@ -233,3 +233,24 @@ fn a_capture_is_read_through_the_channels_of_the_data_plane() {
     assert_eq!(report["input"]["ticks"], rows);
     assert!(report["orders"]["sent"].as_u64().unwrap() > 0, "{report:#}");
 }
+
+#[test]
+fn a_session_of_the_simulated_venue_answers_orders() {
+    let folder = tempfile::tempdir().unwrap();
+    write_documents(folder.path(), &ticks(1));
+    let path = folder.path().join("backtest.yaml");
+    let document = std::fs::read_to_string(&path).unwrap();
+    let document = document
+        .replace("{ticks: {path: day.ticks}}", "{venue: {seed: 1, symbols: 1, seconds: 20}}")
+        .replace("instruments: {TEST: {key: {publisher_id: 1, instrument_id: 42}, tick_size: '0.01', multiplier: '1'}}\n", "");
+    std::fs::write(&path, document).unwrap();
+    let strategy = folder.path().join("strategy.yaml");
+    let text = std::fs::read_to_string(&strategy).unwrap();
+    std::fs::write(&strategy, text.replace("instruments: [TEST]", "instruments: [S1]")).unwrap();
+    let output = feedplane(folder.path(), &[]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let report = std::fs::read(folder.path().join("out/report.json")).unwrap();
+    let report: serde_json::Value = serde_json::from_slice(&report).unwrap();
+    assert!(report["trades"]["fills"].as_u64().unwrap() > 0, "{report:#}");
+    assert!(report["trouble"].is_null());
+}

@@ -7,6 +7,7 @@ mod archive;
 mod documents;
 mod field;
 mod matching;
+mod models;
 mod random;
 mod real;
 mod runs;

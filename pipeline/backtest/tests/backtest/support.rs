@@ -1,5 +1,6 @@
 //! Documents and ticks for tests, and a watcher that keeps all that it sees.
 
+use backtest::document::LoadError;
 use backtest::market::{RecordedMarket, Told};
 use backtest::source::Source;
 use backtest::{Backtest, Outcome, RunError, Watch, lines, run};
@@ -30,6 +31,7 @@ pub(crate) fn es_file() -> Option<PathBuf> {
 pub(crate) struct Kept {
     pub(crate) instructions: String,
     pub(crate) reports: String,
+    pub(crate) scores: String,
     pub(crate) told: Vec<Told>,
     pub(crate) made: Vec<Instruction>,
 }
@@ -45,7 +47,9 @@ impl Watch for Kept {
         self.told.push(told.clone());
     }
 
-    fn score(&mut self, _: &Score) {}
+    fn score(&mut self, score: &Score) {
+        self.scores.push_str(&lines::score(score));
+    }
 }
 
 /// Runs a backtest in the recorded market.
@@ -75,6 +79,15 @@ const RISK: &str = "
 
 /// Writes documents into a folder and reads them: `strategies` and `backtest` are YAML, `features` too, if any.
 pub(crate) fn backtest(strategies: &str, features: Option<&str>, document: &str) -> Backtest {
+    try_backtest(strategies, features, document).unwrap()
+}
+
+/// The same, when it may be refused.
+pub(crate) fn try_backtest(
+    strategies: &str,
+    features: Option<&str>,
+    document: &str,
+) -> Result<Backtest, LoadError> {
     let folder = tempfile::tempdir().unwrap();
     let write = |name: &str, text: String| std::fs::write(folder.path().join(name), text).unwrap();
     let head = "redis: unix:///nowhere\nhealth: {listen: '127.0.0.1:0'}\n";
@@ -85,7 +98,7 @@ pub(crate) fn backtest(strategies: &str, features: Option<&str>, document: &str)
         document.push_str("\nfeatures: features.yaml\n");
     }
     write("backtest.yaml", document);
-    Backtest::load(&folder.path().join("backtest.yaml")).unwrap()
+    Backtest::load(&folder.path().join("backtest.yaml"))
 }
 
 /// Adds everything up again from the reports alone, in integers of 1e-9 (× 1e-9 for money), and compares. `multiplier` is of every
