@@ -295,7 +295,7 @@ pub(super) fn run(plan: &Arc<TypedRunnableModel>, row: &[f32]) -> Result<f32, St
     let run = || -> TractResult<f32> {
         let input = Tensor::from_shape(&[1, row.len()], row)?;
         let output = plan.run(tvec!(input.into()))?;
-        Ok(output[0].cast_to_scalar::<f32>()?)
+        output[0].cast_to_scalar::<f32>()
     };
     run().map_err(|error| error.to_string())
 }
