@@ -74,11 +74,11 @@ def test_the_largest_f32_that_is_not_above_a_threshold_decides_as_the_threshold_
 def test_the_same_rows_and_seed_give_the_same_bytes_on_any_number_of_threads() -> None:
     features, label = rows(5, True)
     made = {
-        export.to_onnx(fit(features, label, list("abcde"), ModelSection(row_fraction=0.7, threads=threads)), "test")
+        export.to_onnx(fit(features, label, list("abcde"), ModelSection(trees=40, row_fraction=0.7, threads=threads)), "test")
         for threads in (1, 1, 2)
     }
     assert len(made) == 1
-    other = fit(features, label, list("abcde"), ModelSection(row_fraction=0.7, seed=2))
+    other = fit(features, label, list("abcde"), ModelSection(trees=40, row_fraction=0.7, seed=2))
     assert export.to_onnx(other, "test") not in made
 
 
