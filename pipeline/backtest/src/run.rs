@@ -117,7 +117,8 @@ pub fn run(
     market: &mut impl Market,
     watch: &mut impl Watch,
 ) -> Result<Outcome, RunError> {
-    let mut stage = Stage::new(backtest, market, watch)?;
+    let limits = limits(source.orders_max());
+    let mut stage = Stage::new(backtest, limits, market, watch)?;
     loop {
         match source.next(stage.next_due_ns)? {
             Next::Tick(tick) => {
@@ -194,6 +195,14 @@ fn models(backtest: &Backtest, schemas: &[FeatureSchema]) -> Result<Vec<Arc<Mode
     Ok(chosen)
 }
 
+/// What books take memory for. A table of orders that is mostly empty costs a page of memory for nearly every order in it,
+/// so a short recording is given a small one, which holds all that it has just as well.
+fn limits(orders_max: Option<usize>) -> Limits {
+    let most = Limits::default();
+    let orders = orders_max.map_or(most.orders, |orders| orders.clamp(Limits::SMALL.orders, most.orders));
+    Limits { orders, ..most }
+}
+
 /// A record of features on its way.
 struct Record {
     due_ns: u64,
@@ -225,9 +234,13 @@ struct Stage<'a, M, W> {
 }
 
 impl<'a, M: Market, W: Watch> Stage<'a, M, W> {
-    fn new(backtest: &'a Backtest, market: &'a mut M, watch: &'a mut W) -> Result<Self, RunError> {
-        let engine =
-            (!backtest.sets.is_empty()).then(|| features::Engine::new(&backtest.sets, Limits::default()));
+    fn new(
+        backtest: &'a Backtest,
+        limits: Limits,
+        market: &'a mut M,
+        watch: &'a mut W,
+    ) -> Result<Self, RunError> {
+        let engine = (!backtest.sets.is_empty()).then(|| features::Engine::new(&backtest.sets, limits));
         let schemas = engine.as_ref().map_or(&[][..], features::Engine::schemas);
         let strategies = hosted(&backtest.strategy, schemas).map_err(RunError::Strategy)?;
         let mut host = Host::new(HostConfig {
@@ -236,7 +249,7 @@ impl<'a, M: Market, W: Watch> Stage<'a, M, W> {
             opening: &backtest.strategy.opening,
             opening_reports: &[],
             ids: IdMaker::new(0, 0),
-            books: Books::new(Limits::default()),
+            books: Books::new(limits),
             market: MarketState::default(),
             strategies,
         });

@@ -62,10 +62,10 @@ pub fn html(page: &Page<'_>) -> String {
             write!(out, "<p class=\"trouble\"><b>The strategies were stopped.</b> {}</p>", escape(trouble));
     }
     figures::tiles(&json, &mut out);
-    pictures::overview(page.outcome, &mut out);
+    pictures::overview(page, &mut out);
     pictures::instruments(page, &mut out);
     out.push_str("<div class=\"pair\">");
-    pictures::by_time(page.outcome, &mut out);
+    pictures::by_time(page, &mut out);
     pictures::markouts(page, &mut out);
     out.push_str("</div>");
     pictures::latency(page, &mut out);
@@ -144,9 +144,9 @@ fn header(out: &mut String, page: &Page<'_>, title: &str) {
 
 /// A latency as it is read.
 fn micros(us: u64) -> String {
-    if us >= 10_000 {
-        format!("{} ms", text::decimal(us as f64 / 1e3, usize::from(us % 1_000 != 0)))
-    } else {
-        format!("{us} µs")
+    if us < 1_000 {
+        return format!("{us} µs");
     }
+    let text = text::decimal(us as f64 / 1e3, 3);
+    format!("{} ms", text.trim_end_matches('0').trim_end_matches('.'))
 }

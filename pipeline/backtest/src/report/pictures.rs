@@ -40,13 +40,31 @@ const HORIZONS: [(u64, &str); 8] = [
     (300_000_000_000, "5 min"),
 ];
 
-fn time_axis(outcome: &Outcome) -> Axis {
-    let (first_ns, last_ns) = (outcome.input.first_ns, outcome.input.last_ns);
-    Axis::Time(Scale::over([first_ns as f64, last_ns.max(first_ns + 1) as f64]))
+/// Where plots over time begin: a little before the first price or trade, if nothing happened for long before it; then it is
+/// said.
+fn shown_from(page: &Page<'_>) -> (u64, String) {
+    let (first_ns, last_ns) = (page.outcome.input.first_ns, page.outcome.input.last_ns);
+    let prices = page.paths.iter().filter_map(|path| path.points.first().map(|point| point.0));
+    let trades = page.trail.trades.first().map(|trade| trade.time_ns);
+    let begin_ns = prices.chain(trades).min().unwrap_or(first_ns).clamp(first_ns, last_ns.max(first_ns));
+    if begin_ns - first_ns <= last_ns.saturating_sub(first_ns) / 5 {
+        return (first_ns, String::new());
+    }
+    let from_ns = begin_ns.saturating_sub(last_ns.saturating_sub(begin_ns) / 50).max(first_ns);
+    let time = super::figures::time(begin_ns);
+    (from_ns, format!(" Nothing was sent before {time}: the plots begin there."))
+}
+
+fn time_axis(page: &Page<'_>) -> (Axis, String) {
+    let (from_ns, note) = shown_from(page);
+    let last_ns = page.outcome.input.last_ns.max(from_ns + 1);
+    (Axis::Time(Scale::over([from_ns as f64, last_ns as f64])), note)
 }
 
 /// Won and lost, drawdown and exposure over time.
-pub(super) fn overview(outcome: &Outcome, out: &mut String) {
+pub(super) fn overview(page: &Page<'_>, out: &mut String) {
+    let outcome = page.outcome;
+    let (axis, quiet) = time_axis(page);
     let over = |of: fn(&CurvePoint) -> f64| -> Vec<(f64, f64)> {
         let mut points: Vec<_> =
             outcome.curve.iter().map(|point| (point.time_ns as f64, of(point))).collect();
@@ -66,8 +84,8 @@ pub(super) fn overview(outcome: &Outcome, out: &mut String) {
     Figure {
         id: "equity",
         title: "Won and lost",
-        note: "After fees, positions valued at the side at which they can be closed; below it how far that was under its highest point before, and the value of all positions.",
-        axis: time_axis(outcome),
+        note: &format!("After fees, positions valued at the side at which they can be closed; below it how far that was under its highest point before, and the value of all positions.{quiet}"),
+        axis,
         panels: vec![
             Panel {
                 label: "currency",
@@ -166,7 +184,7 @@ fn instrument(
         id: &format!("fills-{at}"),
         title: &format!("{symbol}: fills"),
         note: &note,
-        axis: time_axis(page.outcome),
+        axis: time_axis(page).0,
         panels: vec![
             Panel {
                 label: "price",
@@ -190,14 +208,16 @@ fn instrument(
 }
 
 /// Won and lost in each hour, or whatever suits the length of the run.
-pub(super) fn by_time(outcome: &Outcome, out: &mut String) {
-    let (first_s, last_s) = (outcome.input.first_ns / 1_000_000_000, outcome.input.last_ns / 1_000_000_000);
+pub(super) fn by_time(page: &Page<'_>, out: &mut String) {
+    let outcome = page.outcome;
+    let (from_ns, _) = shown_from(page);
+    let (first_s, last_s) = (from_ns / 1_000_000_000, outcome.input.last_ns / 1_000_000_000);
     let fits = |(width, _): &&(u64, &str)| last_s / width - first_s / width < BARS_MAX;
     let Some(&(width, name)) = WIDTHS.iter().find(fits) else { return };
     let bin = |time_ns: u64| time_ns / 1_000_000_000 / width;
     let mut bars = Vec::new();
     let (mut before, mut at) = (0.0, 0);
-    for (place, number) in (bin(outcome.input.first_ns)..=bin(outcome.input.last_ns)).enumerate() {
+    for (place, number) in (bin(from_ns)..=bin(outcome.input.last_ns)).enumerate() {
         let mut net = before;
         while let Some(point) = outcome.curve.get(at).filter(|point| bin(point.time_ns) <= number) {
             net = point.net.to_f64();
@@ -206,7 +226,7 @@ pub(super) fn by_time(outcome: &Outcome, out: &mut String) {
         bars.push((place as f64, net - before));
         before = net;
     }
-    let begin = bin(outcome.input.first_ns);
+    let begin = bin(from_ns);
     let every = bars.len().div_ceil(8).max(1);
     let label = |at: usize| {
         let moment = Moment::of((begin + at as u64) * width * 1_000_000_000);

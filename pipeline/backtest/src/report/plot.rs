@@ -50,7 +50,7 @@ pub(super) enum Mark {
     Dots,
     /// Hollow dots.
     Rings,
-    /// From 0 to the value, centred, so wide that neighbours nearly touch.
+    /// From 0 to the value, centred, so wide that neighbours nearly touch. In the main tone, gains and losses differ.
     Bars,
 }
 
@@ -212,7 +212,7 @@ impl Panel<'_> {
         for mark in marks {
             let _ = write!(out, "M0 {:.1}H{SIDE}", SIDE - mark.at);
         }
-        for label in labels {
+        for label in labels.iter().filter(|label| !label.text.is_empty()) {
             let _ = write!(out, "M{:.1} 0V{SIDE}", label.at);
         }
         out.push_str("\"/>");
@@ -268,11 +268,15 @@ impl Series<'_> {
     fn bars(&self, out: &mut String, placed: &[(f64, f64)], floor: f64, across: Scale) {
         let width = (across.place(across.from + 1.0) * 0.72).min(SIDE * 0.2);
         for &(x, y) in placed {
-            let class = if y <= floor { "bar gain" } else { "bar loss" };
+            let class = match self.tone {
+                Tone::Main if y > floor => Tone::Loss.class(),
+                Tone::Main => Tone::Gain.class(),
+                tone => tone.class(),
+            };
             let (top, height) = (y.min(floor), (y - floor).abs().max(1.0));
             let _ = write!(
                 out,
-                "<rect class=\"{class}\" x=\"{:.1}\" y=\"{top:.1}\" width=\"{width:.1}\" height=\"{height:.1}\"/>",
+                "<rect class=\"bar {class}\" x=\"{:.1}\" y=\"{top:.1}\" width=\"{width:.1}\" height=\"{height:.1}\"/>",
                 x - width / 2.0
             );
         }

@@ -78,6 +78,11 @@ pub trait Source {
 
     /// How far it is.
     fn position(&self) -> Position;
+
+    /// As many orders as rest at a time at most, when that is known: books then take memory for no more.
+    fn orders_max(&self) -> Option<usize> {
+        None
+    }
 }
 
 /// Reads a recording, run by run.

@@ -2,7 +2,7 @@
 
 use crate::source::{Definition, Next, Position, Source, SourceError};
 use std::sync::Arc;
-use tick::Tick;
+use tick::{Action, Tick};
 
 /// Ticks that are kept at most: 4 GiB of them.
 pub const KEPT_TICKS_MAX: usize = 1 << 26;
@@ -13,6 +13,8 @@ pub struct Kept {
     ticks: Arc<[Tick]>,
     /// Each with the number of ticks before it.
     definitions: Arc<[(usize, Definition)]>,
+    /// Ticks that may have brought an order.
+    orders_max: usize,
 }
 
 impl Kept {
@@ -36,7 +38,9 @@ impl Kept {
                 return Err(SourceError::new("source", what));
             }
         }
-        Ok(Kept { ticks: ticks.into(), definitions: definitions.into() })
+        let brings = |tick: &&Tick| matches!(tick.action, Action::Add | Action::Modify);
+        let orders_max = ticks.iter().filter(brings).count();
+        Ok(Kept { ticks: ticks.into(), definitions: definitions.into(), orders_max })
     }
 
     /// Its ticks.
@@ -82,5 +86,9 @@ impl Source for Replay {
 
     fn position(&self) -> Position {
         Position { done: self.at as u64, total: Some(self.kept.ticks.len() as u64) }
+    }
+
+    fn orders_max(&self) -> Option<usize> {
+        Some(self.kept.orders_max)
     }
 }

@@ -40,7 +40,7 @@ fn both_ways_of_trading_happen_and_the_outcome_is_what_the_reports_say() {
     assert_eq!(ran.outcome.trouble, None);
     let sides = |liquidity| ran.kept.told.iter().filter(|told| told.liquidity == Some(liquidity)).count();
     let [resting, taking] = [Liquidity::Maker, Liquidity::Taker].map(sides);
-    assert!(resting > 10 && taking > 10, "{resting} resting, {taking} taking");
+    assert!(resting > 10 && taking > 0, "{resting} resting, {taking} taking");
     let mut held: BTreeMap<String, i64> = BTreeMap::new();
     for holding in &ran.outcome.holdings {
         *held.entry(holding.symbol.clone()).or_default() += holding.position;

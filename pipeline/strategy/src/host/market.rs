@@ -8,6 +8,7 @@
 
 use super::ledger::Ledger;
 use crate::desk::{Features, TradedInstrument};
+use crate::risk::BuildNumberHasher;
 use book::{Applied, BookId, BookState, Books};
 use bus::config::InstrumentKey;
 use bus::{FeatureRecord, FeatureSchema, InstrumentRow};
@@ -66,7 +67,7 @@ pub struct MarketState {
 pub(crate) struct Market {
     pub(crate) books: Books,
     pub(crate) traded: Vec<Traded>,
-    places: HashMap<InstrumentKey, u32>,
+    places: HashMap<InstrumentKey, u32, BuildNumberHasher>,
     /// Place of each book's instrument.
     by_book: Vec<u32>,
     pub(crate) state: MarketState,
@@ -82,7 +83,7 @@ impl Market {
             by_book: Vec::with_capacity(books.limits().instruments),
             books,
             traded: Vec::new(),
-            places: HashMap::new(),
+            places: HashMap::default(),
             state,
             undefined: BTreeSet::new(),
             schemas: HashMap::new(),

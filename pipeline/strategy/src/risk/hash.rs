@@ -1,5 +1,5 @@
-//! Hashing for the engine's two maps, faster than the standard one: their keys are this house's own order ids and the
-//! instruments of its feeds, so nobody picks them to collide.
+//! Hashing for the engine's two maps and the market's, faster than the standard one: their keys are this house's own order
+//! ids and the instruments of its feeds, so nobody picks them to collide.
 
 use std::hash::{BuildHasherDefault, Hasher};
 
@@ -15,12 +15,12 @@ pub(super) struct IdHasher {
 
 /// Hashes small numbers.
 #[derive(Default)]
-pub(super) struct NumberHasher {
+pub(crate) struct NumberHasher {
     state: u64,
 }
 
 pub(super) type BuildIdHasher = BuildHasherDefault<IdHasher>;
-pub(super) type BuildNumberHasher = BuildHasherDefault<NumberHasher>;
+pub(crate) type BuildNumberHasher = BuildHasherDefault<NumberHasher>;
 
 /// 2^64 divided by the golden ratio, odd.
 const SPREAD: u64 = 0x9E37_79B9_7F4A_7C15;

@@ -28,7 +28,7 @@ pub use follow::Followed;
 use account::{Account, Quote};
 use bus::config::RiskDocument;
 use bus::{Instruction, OrderAction, OrderId};
-use hash::BuildNumberHasher;
+pub(crate) use hash::BuildNumberHasher;
 use limits::{Bucket, Rules};
 use orders::{NO_SLOT, Orders};
 use std::collections::HashMap;
