@@ -100,3 +100,14 @@ fn the_table_of_tick_to_order_has_a_figure_in_every_row() {
         every_row_has_a_figure(&run(&["j"]));
     }
 }
+
+#[test]
+fn the_table_of_models_has_a_figure_in_every_row() {
+    let python = std::env::var_os("FEEDPLANE_TRAINER_PYTHON").map(std::path::PathBuf::from);
+    match python.filter(|python| python.exists()) {
+        Some(_) => every_row_has_a_figure(&run(&["l"])),
+        None => println!(
+            "SKIPPED: the_table_of_models_has_a_figure_in_every_row: FEEDPLANE_TRAINER_PYTHON names no interpreter"
+        ),
+    }
+}

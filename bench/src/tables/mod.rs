@@ -6,6 +6,7 @@ mod book;
 mod decode;
 mod features;
 mod latency;
+mod model;
 mod order;
 mod receiver;
 mod redis;
@@ -37,6 +38,7 @@ pub const ALL: &[Entry] = &[
     Entry { id: 'h', about: "ticks a second into the archive", run: archive::table },
     Entry { id: 'i', about: "risk check of an order", run: risk::table },
     Entry { id: 'j', about: "tick to order", run: order::table },
+    Entry { id: 'l', about: "a model's score", run: model::table },
 ];
 
 /// What the reader of table (e), a process of its own, saw of a session: when its packets became readable,
