@@ -415,6 +415,73 @@ impl Curve {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use book::{Books, Limits};
+    use bus::ReportKind;
+    use bus::config::PriceText;
+    use tick::{Action, Flags, Tick};
+
+    const KEY: InstrumentKey = InstrumentKey { publisher_id: 1, instrument_id: 42 };
+    /// 1e-18 currency in one.
+    const MONEY: i128 = UNIT * UNIT;
+
+    fn price(text: &str) -> Price {
+        text.parse().unwrap()
+    }
+
+    /// A good book with these best prices.
+    fn books(bid: i64, ask: i64) -> Books {
+        let mut books = Books::new(Limits::SMALL);
+        books.apply(&Tick::channel_clear(1, 7, 1, 0));
+        for (order_id, side, price) in [(1, Side::Bid, bid), (2, Side::Ask, ask)] {
+            books.apply(&Tick {
+                order_id,
+                side,
+                price: price * 1_000_000_000,
+                size: 1,
+                sequence: order_id + 1,
+                instrument_id: 42,
+                publisher_id: 1,
+                channel_id: 7,
+                action: Action::Add,
+                flags: Flags::LAST,
+                ..Tick::EMPTY
+            });
+        }
+        books
+    }
+
+    /// Contracts of 50 a point. Buys 2 at 100 as taker, sees 98 to 99, sells 3 at 101 as maker.
+    #[test]
+    fn a_trade_through_zero_closes_one_round_trip_and_opens_the_next() {
+        let fees =
+            FeesSection { maker_per_unit: PriceText(price("-0.5")), taker_per_unit: PriceText(price("1")) };
+        let mut account = Account::new(fees);
+        account.define(KEY, price("50"));
+        account.begin(0);
+        let report = Report { strategy: "s".into(), ..Report::new(ReportKind::Filled, 0) };
+        let buy = Fill { key: KEY, signed: 2, price: price("100"), liquidity: Liquidity::Taker };
+        account.fill(0, &report, &buy);
+        assert_eq!(account.net().0, -2 * MONEY);
+        let books = books(98, 99);
+        account.mark(10, KEY, books.book(books.find(1, 42).unwrap()));
+        assert_eq!(account.net().0, -202 * MONEY, "2 x 50 x -2, and fees");
+        let sell = Fill { key: KEY, signed: -3, price: price("101"), liquidity: Liquidity::Maker };
+        account.fill(20, &report, &sell);
+        let closed = account.close(40);
+        // 2 x 50 x 1 won, and 1 sold at 101 that costs 99 to buy back; fees 2 x 1 - 3 x 0.5.
+        assert_eq!(closed.money.gross.0, 200 * MONEY);
+        assert_eq!(closed.money.fees.0, MONEY / 2);
+        assert_eq!(closed.money.net.to_string(), "199.5");
+        assert_eq!((closed.money.drawdown_max.0, closed.money.drawdown_ns), (202 * MONEY, 10));
+        assert_eq!(closed.money.turnover.0, 25_150 * MONEY);
+        assert_eq!((closed.trades.round_trips, closed.trades.round_trips_won), (1, 1));
+        assert_eq!((closed.trades.maker_quantity, closed.trades.taker_quantity), (3, 2));
+        // 10,000 for 10 ns, 9,800 for 10, 4,950 for 20.
+        assert_eq!(closed.exposure.gross_mean.0, 7_425 * MONEY);
+        assert_eq!(closed.exposure.gross_max.0, 10_000 * MONEY);
+        assert_eq!(closed.holdings[0].position, -1);
+        assert_eq!(closed.holdings[0].mark.as_deref(), Some("99.00"));
+    }
 
     #[test]
     fn a_curve_keeps_the_last_point_of_each_interval_and_never_more_than_its_bound() {

@@ -2,41 +2,52 @@
 
 use crate::market::Told;
 use bus::{Instruction, Score};
-use serde_json::{Map, Value};
+use std::io::Write;
 
 /// A line of `instructions.jsonl`, with its end.
 pub fn instruction(instruction: &Instruction) -> String {
-    let mut fields = Map::new();
-    instruction.for_each_field(|name, value| put(&mut fields, name, value));
-    line(fields)
+    let mut line = Line::new();
+    instruction.for_each_field(|name, value| line.put(name, value));
+    line.end()
 }
 
 /// A line of `reports.jsonl`, with its end. `liquidity` says of a trade whether the order was resting (`maker`) or came
 /// and took (`taker`).
 pub fn report(told: &Told) -> String {
-    let mut fields = Map::new();
-    told.report.for_each_field(|name, value| put(&mut fields, name, value));
+    let mut line = Line::new();
+    told.report.for_each_field(|name, value| line.put(name, value));
     if let Some(liquidity) = told.liquidity {
-        put(&mut fields, "liquidity", liquidity.word().as_bytes());
+        line.put("liquidity", liquidity.word().as_bytes());
     }
-    line(fields)
+    line.end()
 }
 
 /// A line of `scores.jsonl`, with its end.
 pub fn score(score: &Score) -> String {
-    let mut fields = Map::new();
-    score.for_each_field(|name, value| put(&mut fields, name, value));
-    line(fields)
+    let mut line = Line::new();
+    score.for_each_field(|name, value| line.put(name, value));
+    line.end()
 }
 
-fn put(fields: &mut Map<String, Value>, name: &str, value: &[u8]) {
-    fields.insert(name.to_owned(), String::from_utf8_lossy(value).into_owned().into());
-}
+/// An object that is being written.
+struct Line(Vec<u8>);
 
-fn line(fields: Map<String, Value>) -> String {
-    let mut line = Value::Object(fields).to_string();
-    line.push('\n');
-    line
+impl Line {
+    fn new() -> Line {
+        Line(Vec::with_capacity(512))
+    }
+
+    fn put(&mut self, name: &str, value: &[u8]) {
+        let first = if self.0.is_empty() { '{' } else { ',' };
+        // Writing into memory cannot fail, and text can always be written as JSON.
+        let _ = write!(self.0, "{first}\"{name}\":");
+        let _ = serde_json::to_writer(&mut self.0, &String::from_utf8_lossy(value));
+    }
+
+    fn end(mut self) -> String {
+        self.0.extend_from_slice(b"}\n");
+        String::from_utf8(self.0).unwrap_or_default()
+    }
 }
 
 /// FNV-1a, 64 bits: tells apart what differs by accident, and is no protection against intent.
@@ -57,5 +68,27 @@ impl Checksum {
 
     pub(crate) fn text(self) -> String {
         format!("{:016x}", self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bus::{Report, ReportKind};
+
+    #[test]
+    fn a_line_is_the_streams_fields_in_their_order_as_text() {
+        let report = Report {
+            number: 7,
+            id: Some("a1".parse().unwrap()),
+            venue: "sim".into(),
+            text: "say \"so\"\n".into(),
+            ..Report::new(ReportKind::Cancelled, 9)
+        };
+        assert_eq!(
+            super::report(&Told { report, liquidity: None }),
+            "{\"v\":\"1\",\"n\":\"7\",\"id\":\"a1\",\"kind\":\"cancelled\",\"venue\":\"sim\",\"publisher\":\"0\",\"instrument\":\"0\",\
+             \"last_quantity\":\"0\",\"filled\":\"0\",\"leaves\":\"0\",\"text\":\"say \\\"so\\\"\\n\",\"cause_ns\":\"0\",\"time_ns\":\"9\"}\n"
+        );
     }
 }

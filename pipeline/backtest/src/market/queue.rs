@@ -96,15 +96,6 @@ impl Queue {
         }
         *size = now;
     }
-
-    /// How much is ahead.
-    #[cfg(test)]
-    pub(super) fn ahead(&self) -> u64 {
-        match self {
-            Queue::Orders(ahead) => ahead.iter().map(|(_, size)| u64::from(*size)).sum(),
-            Queue::Counted { ahead, .. } => *ahead,
-        }
-    }
 }
 
 /// Where an order is among those ahead.

@@ -3,12 +3,13 @@
 use crate::session::session;
 use crate::support::{backtest, run_kept, try_backtest};
 use backtest::source::InMemory;
+use bus::config::FeaturesDocument;
 use std::path::{Path, PathBuf};
 
 const FEATURES: &str = "sets: [{name: quotes, publish: {every_ms: 50}, features: [spread, {imbalance: {levels: 1}}, {imbalance: {levels: 5}}]}]";
 const STRATEGY: &str = "  - {name: learned, venue: sim, instruments: [TEST], model: {acting: {name: fixture, version: latest}, enter_bps: 0.05, clip: 1, position: 5, hold_ms: 2000}}";
 
-/// A copy of the fixture.
+/// A copy of the fixture, whose card names the schema of [`FEATURES`].
 fn model(folder: &Path) -> PathBuf {
     let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("../trainer/tests/fixtures/model");
     let copy = folder.join("model");
@@ -16,6 +17,12 @@ fn model(folder: &Path) -> PathBuf {
     for name in ["card.json", "model.onnx"] {
         std::fs::copy(fixture.join(name), copy.join(name)).unwrap();
     }
+    let features = format!("redis: unix:///nowhere\nhealth: {{listen: '127.0.0.1:0'}}\n{FEATURES}");
+    let schema = FeaturesDocument::parse(features.as_bytes()).unwrap().sets[0].schema();
+    let card = std::fs::read_to_string(copy.join("card.json")).unwrap();
+    let mut card: serde_json::Value = serde_json::from_str(&card).unwrap();
+    card["input"]["schema_id"] = format!("{:016x}", schema.id()).into();
+    std::fs::write(copy.join("card.json"), card.to_string()).unwrap();
     copy
 }
 
@@ -52,7 +59,7 @@ fn a_model_that_is_damaged_missing_or_of_another_schema_is_refused() {
     };
     let other = FEATURES.replace("{levels: 5}", "{levels: 4}");
     let text = refused(&other);
-    assert!(text.contains("model fixture version 1") && text.contains("imbalance_5"), "{text}");
+    assert!(text.contains("model fixture version 1") && text.contains("schema"), "{text}");
     let text = refused(&FEATURES.replace("name: quotes", "name: others"));
     assert!(text.contains("quotes"), "{text}");
     let none = document(&path).replace(&format!("models: ['{}']\n", path.display()), "");

@@ -47,12 +47,9 @@ fn dbn_bytes(ticks: &[Tick], schema: Schema) -> Vec<u8> {
         .build();
     let mut bytes = Vec::new();
     let mut encoder = Encoder::new(&mut bytes, &metadata).unwrap();
-    for tick in ticks {
-        if let Some(record) = to_mbo(tick) {
-            encoder.encode_record(&record).unwrap();
-        }
+    for record in ticks.iter().filter_map(to_mbo) {
+        encoder.encode_record(&record).unwrap();
     }
-    drop(encoder);
     bytes
 }
 
