@@ -1,4 +1,5 @@
-//! The Python references in `bench/reference/` and `bench/reference_asyncio/`, and the interpreter that runs them.
+//! The Python references in `bench/reference/`, `bench/reference_asyncio/` and `bench/reference_hftbacktest/`, and the interpreters
+//! that run them.
 
 use anyhow::{Context, Result, bail};
 use serde::de::DeserializeOwned;
@@ -30,13 +31,35 @@ pub fn reference_asyncio(module: &str) -> Result<Command> {
     Ok(command)
 }
 
+/// A command that runs a program of `bench/reference_hftbacktest/` in that folder's own environment; its output is piped.
+///
+/// # Errors
+/// There is no interpreter.
+pub fn reference_hftbacktest(program: &str) -> Result<Command> {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("reference_hftbacktest");
+    let found =
+        std::env::var_os("FEEDPLANE_PYTHON_HFTBACKTEST").map(PathBuf::from).filter(|path| path.exists());
+    let Some(python) = found else {
+        bail!(
+            "FEEDPLANE_PYTHON_HFTBACKTEST names no interpreter (bench/reference_hftbacktest/requirements.txt says how to make one)"
+        )
+    };
+    let mut command = piped(python);
+    command.arg(folder.join(program));
+    Ok(command)
+}
+
 fn python() -> Result<Command> {
     let Some(python) = interpreter() else {
         bail!("FEEDPLANE_PYTHON names no interpreter (scripts/setup.sh makes one)")
     };
+    Ok(piped(python))
+}
+
+fn piped(python: PathBuf) -> Command {
     let mut command = Command::new(python);
     command.stdin(Stdio::piped()).stdout(Stdio::piped());
-    Ok(command)
+    command
 }
 
 /// Runs a reference program to its end and reads its last line as JSON.

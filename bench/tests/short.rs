@@ -102,6 +102,11 @@ fn the_table_of_tick_to_order_has_a_figure_in_every_row() {
 }
 
 #[test]
+fn the_table_of_backtests_has_a_figure_in_every_row() {
+    every_row_has_a_figure(&run(&["k"]));
+}
+
+#[test]
 fn the_table_of_models_has_a_figure_in_every_row() {
     let python = std::env::var_os("FEEDPLANE_TRAINER_PYTHON").map(std::path::PathBuf::from);
     match python.filter(|python| python.exists()) {

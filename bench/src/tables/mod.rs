@@ -2,6 +2,7 @@
 
 mod arbiter;
 mod archive;
+mod backtest;
 mod book;
 mod decode;
 mod features;
@@ -38,6 +39,7 @@ pub const ALL: &[Entry] = &[
     Entry { id: 'h', about: "ticks a second into the archive", run: archive::table },
     Entry { id: 'i', about: "risk check of an order", run: risk::table },
     Entry { id: 'j', about: "tick to order", run: order::table },
+    Entry { id: 'k', about: "backtest, ticks a second", run: backtest::table },
     Entry { id: 'l', about: "a model's score", run: model::table },
 ];
 

@@ -6,7 +6,7 @@ use super::text::{Moment, whole};
 use super::trail::{PricePath, Trade};
 use super::{Page, micros};
 use crate::market::Liquidity;
-use crate::outcome::{CurvePoint, Outcome};
+use crate::outcome::CurvePoint;
 use crate::sweep::Sweep;
 use std::collections::BTreeMap;
 
