@@ -13,7 +13,9 @@ use std::collections::{BTreeMap, HashMap};
 use tick::{Action, Flags, Side, Tick};
 
 fn seeds() -> u64 {
-    std::env::var("FEEDPLANE_SEEDS").ok().and_then(|text| text.parse().ok()).unwrap_or(150)
+    // A session takes about half a millisecond: a soak's number is of smaller ones.
+    let wanted = std::env::var("FEEDPLANE_SEEDS").ok().and_then(|text| text.parse::<u64>().ok());
+    wanted.map_or(150, |wanted| wanted.min(200_000))
 }
 
 const STEPS: usize = 300;
@@ -160,14 +162,17 @@ impl Displayed {
 
 #[test]
 fn in_wild_sessions_every_trade_is_within_its_order_and_within_the_record() {
+    let mut trades = 0;
     for seed in 0..seeds() {
         for model in [QueueModel::ByOrder, QueueModel::BehindAll, QueueModel::Proportional] {
-            wild(seed, model);
+            trades += wild(seed, model);
         }
     }
+    assert!(trades > 10 * seeds(), "{trades} trades");
 }
 
-fn wild(seed: u64, model: QueueModel) {
+/// How many trades there were.
+fn wild(seed: u64, model: QueueModel) -> u64 {
     let mut dice = ChaCha8Rng::seed_from_u64(seed);
     let mut field = Field::new(model);
     let mut shown = Displayed::default();
@@ -229,10 +234,7 @@ fn wild(seed: u64, model: QueueModel) {
         }
         check(&field, &mut told, &mut asked, &shown);
     }
-    assert!(
-        field.told.iter().any(|told| told.report.kind == ReportKind::Filled),
-        "seed {seed} trades nothing"
-    );
+    field.told.iter().filter(|told| told.report.kind == ReportKind::Filled).count() as u64
 }
 
 /// Looks at all trades since the last look, which all are of one moment.
