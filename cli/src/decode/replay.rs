@@ -71,11 +71,7 @@ struct Joined {
 }
 
 impl<'a, T: Taker> Replay<'a, T> {
-    pub(super) fn new(
-        document: &'a FeedsDocument,
-        channels: Vec<AnyChannel>,
-        outputs: T,
-    ) -> Replay<'a, T> {
+    pub(super) fn new(document: &'a FeedsDocument, channels: Vec<AnyChannel>, outputs: T) -> Replay<'a, T> {
         let channels =
             channels.into_iter().map(|channel| Replayed { channel, seen: Seen::default() }).collect();
         let routes = Routes::new(document);
