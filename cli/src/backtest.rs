@@ -78,6 +78,21 @@ pub(crate) fn run_command(args: &Args) -> Result<()> {
     }
 }
 
+/// Runs a document, with its progress and its table, as part of something that watches signals itself.
+pub(crate) fn run_document(config: &Path, out: &Path, stop: &Arc<AtomicBool>) -> Result<()> {
+    let backtest = Backtest::load(config)?;
+    std::fs::create_dir_all(out).with_context(|| out.display().to_string())?;
+    let args = Args {
+        config: config.to_owned(),
+        out: out.to_owned(),
+        quiet: false,
+        latency: Vec::new(),
+        sweep: None,
+        jobs: None,
+    };
+    run_one(&args, &backtest, stop)
+}
+
 fn open(section: &SourceSection) -> Result<OpenedSource, SourceError> {
     let reader: Box<dyn Reader> = match section {
         SourceSection::Capture { path, feeds } => Box::new(capture::CaptureReader::open(path, feeds)?),

@@ -4,6 +4,7 @@
 //! the operator should know besides on standard error.
 
 mod backtest;
+mod chain;
 mod check;
 mod decode;
 mod demo;
@@ -33,6 +34,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Backtest(backtest::Args),
+    Chain(chain::Args),
     Decode(decode::Args),
     Play(Box<play::PlayArgs>),
     Demo(demo::Args),
@@ -58,6 +60,7 @@ enum FeedsCommand {
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Backtest(args) => backtest::run_command(&args),
+        Command::Chain(args) => chain::run(&args),
         Command::Decode(args) => decode::run(&args),
         Command::Play(args) => play::run(&args),
         Command::Demo(args) => demo::run(&args),

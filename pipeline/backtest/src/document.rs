@@ -39,6 +39,10 @@ pub struct BacktestDocument {
     /// What the source does not say of instruments, by symbol. What is said here goes before what the source says.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub instruments: BTreeMap<String, InstrumentSection>,
+    /// Trading is halted before this `ts_recv`, ns since the epoch: books, features and scores warm up, and a model trades only
+    /// after what it was trained on. From the first tick on when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trade_from_ns: Option<u64>,
     /// How orders reach the market, and what trading costs.
     pub execution: ExecutionSection,
 }

@@ -220,6 +220,8 @@ struct Stage<'a, M, W> {
     account: Account,
     traded: Traded,
     now_ns: u64,
+    /// Whether trading has begun.
+    trades: bool,
     /// Before this time nothing is due but ticks.
     next_due_ns: u64,
     records: VecDeque<Record>,
@@ -266,6 +268,7 @@ impl<'a, M: Market, W: Watch> Stage<'a, M, W> {
             engine,
             host,
             now_ns: 0,
+            trades: false,
             next_due_ns: u64::MAX,
             records: VecDeque::new(),
             spare: Vec::new(),
@@ -305,8 +308,16 @@ impl<'a, M: Market, W: Watch> Stage<'a, M, W> {
         self.input.first_ns = tick.ts_recv;
         self.account.begin(tick.ts_recv);
         self.host.rebuilt();
-        self.host.trading(tick.ts_recv, Some(TradingMode::Active));
+        self.begin_to_trade();
         self.host.go_live(tick.ts_recv);
+    }
+
+    /// Trading begins when it is time to.
+    fn begin_to_trade(&mut self) {
+        if self.backtest.document.trade_from_ns.is_none_or(|from_ns| from_ns <= self.now_ns) {
+            self.trades = true;
+            self.host.trading(self.now_ns, Some(TradingMode::Active));
+        }
     }
 
     fn tick(&mut self, tick: &Tick) {
@@ -315,6 +326,9 @@ impl<'a, M: Market, W: Watch> Stage<'a, M, W> {
         }
         self.input.ticks += 1;
         self.now_ns = self.now_ns.max(tick.ts_recv);
+        if !self.trades {
+            self.begin_to_trade();
+        }
         let books = self.host.books().len();
         self.take(tick);
         if self.host.books().len() > books {
