@@ -27,8 +27,8 @@ pub use feature::{FeatureError, FeatureRecord, FeatureSchema, FeatureSpec, Quali
 pub use instrument::InstrumentRow;
 pub use model::{
     MODEL_CARD_BYTES_MAX, MODEL_CARD_FILE, MODEL_FEATURES_MAX, MODEL_NAME_BYTES_MAX, MODEL_ONNX_BYTES_MAX,
-    MODEL_ONNX_FILE, MODEL_VERSION_MAX, MissingFeature, ModelCard, ModelError, ModelFiles, ModelInput, ModelOutput,
-    ModelTraining, ModelUnit, Sha256Sum,
+    MODEL_ONNX_FILE, MODEL_VERSION_MAX, MissingFeature, ModelCard, ModelError, ModelFiles, ModelInput,
+    ModelOutput, ModelTraining, ModelUnit, Sha256Sum,
 };
 pub use order::{
     Instruction, ORDER_ID_BYTES_MAX, ORDER_NAME_BYTES_MAX, ORDER_VERSION, OrderAction, OrderError,

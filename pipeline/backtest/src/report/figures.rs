@@ -319,7 +319,7 @@ fn leaves(at: &str, value: &Value, out: &mut Vec<(String, Value)>) {
     }
     match value {
         Value::Object(fields) => {
-            fields.iter().for_each(|(name, value)| leaves(&format!("{at}/{name}"), value, out))
+            fields.iter().for_each(|(name, value)| leaves(&format!("{at}/{name}"), value, out));
         }
         leaf => out.push((at.to_owned(), leaf.clone())),
     }

@@ -109,7 +109,7 @@ fn set(document: &mut Value, path: &str, value: &Value) -> Result<(), String> {
             fields.insert((*name).to_owned(), value.clone());
         }
         (Step::Number(number), Value::Array(items)) if *number < items.len() => {
-            items[*number] = value.clone()
+            items[*number] = value.clone();
         }
         _ => return Err(format!("there is no {way} in the document")),
     }

@@ -276,7 +276,7 @@ impl Desk {
                 }
             }
             VenueReport::Cancelled { token, reason, open: left, .. } => {
-                self.cancelled(now_ns, token, reason, left, reports)
+                self.cancelled(now_ns, token, reason, left, reports);
             }
             VenueReport::Replaced { token, reference, .. } => {
                 let Some(Asked::Replace(instruction, quantity)) = self.asked.take() else { return };
