@@ -142,7 +142,7 @@ impl ByHand {
                 self.books.book(id).levels(ours).map(|level| (level.price, level.size)).collect();
             let own: Vec<_> = self.market.look(|engine| {
                 let levels = engine.levels(SymbolId(0), theirs);
-                levels.map(|level| (i64::from(level.price.0) * 100_000, u64::from(level.shares))).collect()
+                levels.map(|level| (i64::from(level.price.0) * 100_000, level.shares)).collect()
             });
             assert_eq!(fed, own);
         }
