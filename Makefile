@@ -7,7 +7,8 @@ MAKEFLAGS += --no-print-directory
 CARGO_TARGET_DIR ?= $(CURDIR)/target
 FEEDPLANE_PYTHON ?= $(CURDIR)/.venv/bin/python
 FEEDPLANE_TRAINER_PYTHON ?= $(CURDIR)/.venv-trainer/bin/python
-export CARGO_TARGET_DIR FEEDPLANE_PYTHON FEEDPLANE_TRAINER_PYTHON
+FEEDPLANE_PYTHON_HFTBACKTEST ?= $(CURDIR)/.venv-hftbacktest/bin/python
+export CARGO_TARGET_DIR FEEDPLANE_PYTHON FEEDPLANE_TRAINER_PYTHON FEEDPLANE_PYTHON_HFTBACKTEST
 
 .PHONY: help setup build demo test soak bench lint fmt docs clean
 
@@ -15,7 +16,7 @@ help: ## this list
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 16
 	echo
 	echo '  CAPTURE=file.pcap make demo     plays that capture instead of a synthetic session (SCHEMA=templates.xml for MDP 3.0)'
-	echo '  TABLES="b c" make bench         only these tables (a receiver, b arbiter, c decode, d redis, e latency, f book, g features, h archive, i risk, j tick to order)'
+	echo '  TABLES="b c" make bench         only these tables (a receiver, b arbiter, c decode, d redis, e latency, f book, g features, h archive, i risk, j tick to order, k backtest, l model scores)'
 	echo '  FEEDPLANE_CAPTURES=folder       runs the tests on real exchange captures, too'
 
 setup: ## install what is missing (Debian packages as root, Python environments); changes nothing the second time
@@ -36,7 +37,8 @@ soak: setup ## the same tests for hours: a hundred times the seeds
 	  LOOM_MAX_PREEMPTIONS=$${LOOM_MAX_PREEMPTIONS:-5} NEXTEST_PROFILE=soak scripts/test.sh
 
 bench: build ## side-by-side measurements; run it on a quiet machine, as root
-	@cargo build --release -p feedplane-bench
+	@scripts/setup.sh bench
+	cargo build --release -p feedplane-bench
 	"$$CARGO_TARGET_DIR/release/feedplane-bench" $(TABLES)
 
 lint: setup ## formatting, clippy, rustdoc: warnings are errors
@@ -50,4 +52,4 @@ docs: ## the code's documentation, in target/doc
 
 clean: ## remove what was built
 	@cargo clean
-	rm -rf .venv .venv-trainer
+	rm -rf .venv .venv-trainer .venv-hftbacktest

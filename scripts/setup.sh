@@ -8,6 +8,7 @@
 #                     so that another clone with the same requirements downloads nothing; quickfix, which has no
 #                     wheel, is compiled into it, once, for some minutes
 #   .venv-trainer     the trainer's packages, in the same way; wheels only
+#   .venv-hftbacktest only when called as `setup.sh bench`: what the backtest's speed is compared with; 320 MB
 #
 # A redis-server that runs already is not touched. One that this script installs is neither started nor
 # enabled: tests, benches and the demo start private ones of their own.
@@ -199,6 +200,10 @@ check_rust
 make_venv .venv python scripts/requirements.txt 'the comparison with independent Python readers'
 [ -z "$venv" ] || compile_packages "$venv"
 make_venv .venv-trainer trainer pipeline/trainer/requirements.txt 'training, and its tests' --only-binary :all:
+if [ "${1:-}" = bench ]; then
+    make_venv .venv-hftbacktest hftbacktest bench/reference_hftbacktest/requirements.txt \
+        'the comparison of the backtest with hftbacktest' --only-binary :all: --no-deps
+fi
 unpack_timescaledb
 if [ "$(id -u)" != 0 ]; then
     say "not root: XDP and network namespaces cannot be used; the demo runs on sockets, their tests are skipped"

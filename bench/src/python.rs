@@ -40,9 +40,7 @@ pub fn reference_hftbacktest(program: &str) -> Result<Command> {
     let found =
         std::env::var_os("FEEDPLANE_PYTHON_HFTBACKTEST").map(PathBuf::from).filter(|path| path.exists());
     let Some(python) = found else {
-        bail!(
-            "FEEDPLANE_PYTHON_HFTBACKTEST names no interpreter (bench/reference_hftbacktest/requirements.txt says how to make one)"
-        )
+        bail!("FEEDPLANE_PYTHON_HFTBACKTEST names no interpreter (`scripts/setup.sh bench` makes one)")
     };
     let mut command = piped(python);
     command.arg(folder.join(program));
