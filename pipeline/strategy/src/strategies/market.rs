@@ -1,6 +1,7 @@
 //! What all strategies look at alike: the best quote, prices in ticks, sides, and a state for each instrument.
 
 use crate::desk::Desk;
+use crate::risk::BuildNumberHasher;
 use bus::config::InstrumentKey;
 use bus::{OrderSide, Report};
 use std::collections::HashMap;
@@ -92,13 +93,13 @@ pub(crate) fn key_of_report(report: &Report) -> InstrumentKey {
 #[derive(Debug)]
 pub(crate) struct PerInstrument<T> {
     /// Only looked up, never gone through: its order is not the same twice.
-    places: HashMap<InstrumentKey, usize>,
+    places: HashMap<InstrumentKey, usize, BuildNumberHasher>,
     states: Vec<(InstrumentKey, T)>,
 }
 
 impl<T> Default for PerInstrument<T> {
     fn default() -> PerInstrument<T> {
-        PerInstrument { places: HashMap::new(), states: Vec::new() }
+        PerInstrument { places: HashMap::default(), states: Vec::new() }
     }
 }
 

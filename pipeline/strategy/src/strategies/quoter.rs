@@ -14,7 +14,7 @@ use crate::desk::{Desk, OpenOrder, OrderState};
 use crate::strategy::Strategy;
 use bus::config::{FairPrice, InstrumentKey, QuoterSection};
 use bus::{OrderId, OrderSide, Report, ReportKind, TimeInForce, TradingMode};
-use tick::{Flags, Price, StatusAction, Tick};
+use tick::{Action, Flags, Price, StatusAction, Tick};
 
 const NS_PER_MS: u64 = 1_000_000;
 /// Refusals in a row double the wait so often at most: to about a thousand times.
@@ -135,6 +135,8 @@ impl Waits {
 struct State {
     /// When its last tick was received here.
     tick_ns: u64,
+    /// The quote that the last look saw, as long as nothing else has happened that a look depends on.
+    looked: Option<Quote>,
     bid: Waits,
     ask: Waits,
 }
@@ -161,10 +163,16 @@ impl Quoter {
         desk.trading() == TradingMode::Active && trades && open && !quiet
     }
 
-    fn look(&mut self, desk: &mut Desk<'_>, key: InstrumentKey) {
+    /// `anew`: also when the quote is that of the last look.
+    fn look(&mut self, desk: &mut Desk<'_>, key: InstrumentKey, anew: bool) {
         let Quoter { section, states } = self;
         let Some(state) = states.find(key) else { return };
-        let (quote, step) = (Quote::of(desk, key), step_of(desk, key));
+        let quote = Quote::of(desk, key);
+        if !anew && quote.is_some() && state.looked == quote {
+            return;
+        }
+        state.looked = quote;
+        let (quote, step) = (quote, step_of(desk, key));
         let both = match (quote, step) {
             (Some(quote), Some(step)) if Quoter::may_quote(section, state, desk, key) => {
                 wanted(section, &quote, step, desk.position(key))
@@ -247,7 +255,7 @@ impl Strategy for Quoter {
         self.states.get(key, State::default).tick_ns = desk.now_ns();
         // In the middle of an event a book shows what never was in the market.
         if tick.flags.contains(Flags::LAST) {
-            self.look(desk, key);
+            self.look(desk, key, tick.action == Action::Status);
         }
     }
 
@@ -269,13 +277,13 @@ impl Strategy for Quoter {
                 ReportKind::Sent | ReportKind::Broken | ReportKind::Unknown => {}
             }
         }
-        self.look(desk, key);
+        self.look(desk, key, true);
     }
 
     fn on_time(&mut self, desk: &mut Desk<'_>) {
         let mut at = 0;
         while let Some(key) = self.states.key(at) {
-            self.look(desk, key);
+            self.look(desk, key, true);
             at += 1;
         }
     }
