@@ -121,16 +121,17 @@ strategies:
     instruments: ['{symbol}']
     model:
       acting: {{name: {NAME}, version: 1}}
+      # Crossing the spread and back costs more than half a basis point: a position is held for the horizon, unless the
+      # score turns round.
       enter_bps: 0.25
-      exit_bps: 0.0
+      exit_bps: -0.25
       clip: 1
       position: 1
-      hold_ms: {hold_ms}
+      hold_ms: {HORIZON_MS}
       pause_ms: 100
       feature_age_max_ms: {HORIZON_MS}
 ",
             symbol = self.symbol,
-            hold_ms = 4 * HORIZON_MS,
         )
     }
 }

@@ -72,6 +72,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
+    training::must_be_there(&args.trainer)?;
     prepare(&args.out)?;
     let stop = stop_on_signals()?;
     let recording = Recording::read(&args.dbn, args.tick_size, args.multiplier)?;

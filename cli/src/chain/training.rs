@@ -1,7 +1,7 @@
 //! The trainer as a process: it speaks for itself, and ends when this one is to.
 
 use super::ensure_going;
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, ensure};
 use rustix::process::Signal;
 use serde_json::Value;
 use std::os::unix::process::CommandExt;
@@ -12,6 +12,29 @@ use std::time::Duration;
 
 /// Between two looks at it.
 const TURN: Duration = Duration::from_millis(20);
+
+/// Fails when the trainer cannot run here: before anything else takes time.
+///
+/// # Errors
+/// It is not there, or its environment is not.
+pub(super) fn must_be_there(program: &Path) -> Result<()> {
+    let mut command = Command::new(program);
+    command.arg("--version").stdin(Stdio::null()).stdout(Stdio::null());
+    let status = command.status().with_context(|| not_started(program))?;
+    ensure!(
+        status.success(),
+        "{} cannot run, as it says above; scripts/setup.sh installs what it needs",
+        program.display()
+    );
+    Ok(())
+}
+
+fn not_started(program: &Path) -> String {
+    format!(
+        "cannot start {}; in a clone, say --trainer pipeline/trainer/feedplane-trainer",
+        program.display()
+    )
+}
 
 /// Trains by a document into a folder.
 ///
@@ -26,12 +49,7 @@ pub(super) fn train(program: &Path, config: &Path, out: &Path, stop: &AtomicBool
     unsafe {
         command.pre_exec(|| Ok(rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?));
     }
-    let mut child = command.spawn().with_context(|| {
-        format!(
-            "cannot start {}; in a clone, say --trainer pipeline/trainer/feedplane-trainer",
-            program.display()
-        )
-    })?;
+    let mut child = command.spawn().with_context(|| not_started(program))?;
     let status = loop {
         if let Some(status) = child.try_wait()? {
             break status;
@@ -43,13 +61,8 @@ pub(super) fn train(program: &Path, config: &Path, out: &Path, stop: &AtomicBool
         }
         std::thread::sleep(TURN);
     };
-    match status.code() {
-        Some(0) => Ok(()),
-        Some(2) => {
-            bail!("the trainer cannot run: it says why above; scripts/setup.sh installs what it needs")
-        }
-        _ => bail!("the trainer ended with {status}: it says why above"),
-    }
+    ensure!(status.success(), "the trainer ended with {status}: it says why above");
+    Ok(())
 }
 
 /// The first row that the model was not trained on, ns since the epoch. No label that it was trained on is known as late.

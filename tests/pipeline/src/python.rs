@@ -18,15 +18,22 @@ pub fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/python")
 }
 
+/// The build's folder: what is kept of a test run goes there.
+///
+/// # Errors
+/// The test is not in one.
+pub fn target() -> Result<PathBuf> {
+    let own = std::env::current_exe()?;
+    // The test is in target/<profile>/deps.
+    own.ancestors().nth(3).map(Path::to_owned).context("the test is not in a build's folder")
+}
+
 /// Where what tests draw is kept: `pictures` in the build's folder.
 ///
 /// # Errors
 /// The folder cannot be made.
 pub fn pictures() -> Result<PathBuf> {
-    let own = std::env::current_exe()?;
-    // The test is in target/<profile>/deps.
-    let target = own.ancestors().nth(3).context("the test is not in a build's folder")?;
-    let folder = target.join("pictures");
+    let folder = target()?.join("pictures");
     std::fs::create_dir_all(&folder)?;
     Ok(folder)
 }

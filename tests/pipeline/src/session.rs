@@ -3,7 +3,7 @@
 use anyhow::{Context, Result};
 use dbn::decode::DecodeRecord;
 use feed::{AnyChannel, Channel, ChannelConfig, Itch50, Line, Mdp3, Sink, Stamp};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tick::{Clock, ClockSource, Instrument, Tick};
 use venue::session::{Packet, Protocol, Source};
@@ -11,8 +11,19 @@ use venue::synthetic::{SESSION_BEGIN_NS, Synthetic, SyntheticSpec};
 
 /// The publisher of made-up sessions.
 pub const PUBLISHER_ID: u16 = 2;
+/// A future by order, among the captures.
+const ES_BY_ORDER: &str = "databento_mbo/esh4-glbx-mdp3-20231225.mbo.dbn.zst";
 /// Line B comes so much later.
 const SKEW_NS: u64 = 20_000;
+
+/// The file of one future by order that is among the captures; says loudly when there are none.
+pub fn es_file() -> Option<PathBuf> {
+    let Some(captures) = std::env::var_os("FEEDPLANE_CAPTURES") else {
+        eprintln!("SKIPPED: FEEDPLANE_CAPTURES is not set");
+        return None;
+    };
+    Some(Path::new(&captures).join(ES_BY_ORDER))
+}
 
 /// A session: its ticks in the order in which the data plane publishes them, gap records included.
 #[derive(Default)]
@@ -75,7 +86,7 @@ impl Session {
     /// # Errors
     /// The file is not there or is damaged.
     pub fn es_by_order(captures: &Path) -> Result<Session> {
-        let path = captures.join("databento_mbo/esh4-glbx-mdp3-20231225.mbo.dbn.zst");
+        let path = captures.join(ES_BY_ORDER);
         let mut decoder = dbn::decode::dbn::Decoder::from_zstd_file(&path)
             .with_context(|| format!("cannot read {}", path.display()))?;
         let mut session = Session::default();

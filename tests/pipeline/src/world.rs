@@ -186,12 +186,23 @@ impl World {
         &self,
         question: impl FnOnce(sqlx::PgConnection) -> F,
     ) -> Result<T> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        runtime.block_on(async {
-            let connection = sqlx::PgConnection::connect(&self.postgres.url()).await?;
-            question(connection).await
-        })
+        ask(&self.postgres.url(), question)
     }
+}
+
+/// What a question to a database gives.
+///
+/// # Errors
+/// What the database says.
+pub fn ask<T, F: Future<Output = Result<T>>>(
+    url: &str,
+    question: impl FnOnce(sqlx::PgConnection) -> F,
+) -> Result<T> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let connection = sqlx::PgConnection::connect(url).await?;
+        question(connection).await
+    })
 }
 
 fn newest(redis: &mut redis::Connection, stream: &str) -> Result<String> {
