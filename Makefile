@@ -10,12 +10,13 @@ FEEDPLANE_TRAINER_PYTHON ?= $(CURDIR)/.venv-trainer/bin/python
 FEEDPLANE_PYTHON_HFTBACKTEST ?= $(CURDIR)/.venv-hftbacktest/bin/python
 export CARGO_TARGET_DIR FEEDPLANE_PYTHON FEEDPLANE_TRAINER_PYTHON FEEDPLANE_PYTHON_HFTBACKTEST
 
-.PHONY: help setup build demo test soak bench lint fmt docs clean
+.PHONY: help setup build demo chain test soak bench lint fmt docs clean
 
 help: ## this list
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 16
 	echo
 	echo '  CAPTURE=file.pcap make demo     plays that capture instead of a synthetic session (SCHEMA=templates.xml for MDP 3.0)'
+	echo '  DBN=es.mbo.dbn.zst make chain   OUT=folder for the reports; TICK_SIZE and MULTIPLIER when it is no E-mini S&P 500'
 	echo '  TABLES="b c" make bench         only these tables (a receiver, b arbiter, c decode, d redis, e latency, f book, g features, h archive, i risk, j tick to order, k backtest, l model scores)'
 	echo '  FEEDPLANE_CAPTURES=folder       runs the tests on real exchange captures, too'
 
@@ -28,6 +29,11 @@ build: setup ## the release binaries
 
 demo: build ## wire to fill: an exchange, two impaired lines, XDP, strategies, orders; two minutes, leaves nothing behind
 	@"$$CARGO_TARGET_DIR/release/feedplane" demo $(if $(CAPTURE),--capture "$(CAPTURE)") $(if $(SCHEMA),--schema "$(SCHEMA)")
+
+chain: build ## DBN=file.dbn.zst OUT=folder: a recording through stream, archive, training and a backtest with the model
+	@"$$CARGO_TARGET_DIR/release/feedplane" chain --dbn "$${DBN:?name a DBN file, as DBN=es.mbo.dbn.zst}" \
+	  --out "$${OUT:-$$CARGO_TARGET_DIR/reports/chain}" --tick-size "$${TICK_SIZE:-0.25}" --multiplier "$${MULTIPLIER:-50}" \
+	  --trainer pipeline/trainer/feedplane-trainer
 
 test: setup ## every test; ends with what could not be run here
 	@scripts/test.sh
