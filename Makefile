@@ -16,7 +16,7 @@ help: ## this list
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 16
 	echo
 	echo '  CAPTURE=file.pcap make demo     plays that capture instead of a synthetic session (SCHEMA=templates.xml for MDP 3.0)'
-	echo '  DBN=es.mbo.dbn.zst make chain   OUT=folder for the reports; TICK_SIZE and MULTIPLIER when it is no E-mini S&P 500'
+	echo '  DBN=file OUT=folder make chain   TICK_SIZE and MULTIPLIER, too, when it is no E-mini S&P 500'
 	echo '  TABLES="b c" make bench         only these tables (a receiver, b arbiter, c decode, d redis, e latency, f book, g features, h archive, i risk, j tick to order, k backtest, l model scores)'
 	echo '  FEEDPLANE_CAPTURES=folder       runs the tests on real exchange captures, too'
 
@@ -32,7 +32,7 @@ demo: build ## wire to fill: an exchange, two impaired lines, XDP, strategies, o
 
 chain: build ## DBN=file.dbn.zst OUT=folder: a recording through stream, archive, training and a backtest with the model
 	@"$$CARGO_TARGET_DIR/release/feedplane" chain --dbn "$${DBN:?name a DBN file, as DBN=es.mbo.dbn.zst}" \
-	  --out "$${OUT:-$$CARGO_TARGET_DIR/reports/chain}" --tick-size "$${TICK_SIZE:-0.25}" --multiplier "$${MULTIPLIER:-50}" \
+	  --out "$${OUT:?name a new folder for the reports}" --tick-size "$${TICK_SIZE:-0.25}" --multiplier "$${MULTIPLIER:-50}" \
 	  --trainer pipeline/trainer/feedplane-trainer
 
 test: setup ## every test; ends with what could not be run here

@@ -4,7 +4,7 @@
 //! market. So the host knows what it was told before it sees the next tick, as in the strategy process, and an order meets
 //! the book of every tick of its own moment. Latencies are constant, so each of the three queues stays in order by itself.
 //!
-//! Who owns what: [`Stage`] the engines and what is on its way, [`Account`] what trades come to, the market its orders. The books
+//! Who owns what: `Stage` the engines and what is on its way, `Account` what trades come to, the market its orders. The books
 //! are the host's; the market and the account look at them.
 
 use crate::account::{Account, Fill};

@@ -181,6 +181,23 @@ fn the_same_ticks_through_the_host_alone_give_the_same_instructions() {
 }
 
 #[test]
+fn nothing_is_sent_before_trading_begins_and_everything_else_is_as_without_that() {
+    let ticks = session(6, 10_000);
+    let from_ns = ticks[ticks.len() / 2].ts_recv;
+    let whole = of(&[QUOTER, RULES], [150, 250, 50]);
+    let mut later = whole.clone();
+    later.document.trade_from_ns = Some(from_ns);
+    let ((whole, all), (later, kept)) =
+        (run_over(&whole, &ticks).unwrap(), run_over(&later, &ticks).unwrap());
+    assert!(all.made[0].created_ns < from_ns);
+    assert!(kept.made.len() > 10 && kept.made[0].created_ns >= from_ns);
+    // The market hears nothing before; a strategy that tries all the same is denied.
+    let mut early = kept.told.iter().filter(|told| told.report.time_ns < from_ns);
+    assert!(early.all(|told| told.report.kind == ReportKind::Denied));
+    assert_eq!(later.input.feature_records, whole.input.feature_records);
+}
+
+#[test]
 fn on_a_day_with_a_gap_nothing_is_sent_or_traded_until_the_clear_and_it_is_counted() {
     let mut ticks = session(4, 9_000);
     let third = ticks.len() / 3;
