@@ -136,7 +136,7 @@ pub enum MissingFeature {
     Nan,
 }
 
-/// What comes out of a model: `f32`, shape [rows, 1] or [rows].
+/// What comes out of a model: `f32`, shape `[rows, 1]` or `[rows]`.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct ModelOutput {
     /// Name of the graph's output.
