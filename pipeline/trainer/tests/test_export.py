@@ -3,6 +3,9 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import lightgbm
@@ -126,3 +129,12 @@ def test_the_kept_model_is_what_its_card_says_and_scores_what_was_kept() -> None
     values = numpy.array(kept, dtype=numpy.float32)
     assert len(values) == 256
     assert export.scores(model, values[:, :-1]) == pytest.approx(values[:, -1], abs=1e-6)
+
+
+def test_what_reads_the_model_again_keeps_and_sends_nothing(tmp_path: Path) -> None:
+    """A release of ONNX Runtime that reports home begins with a file of its session in the folder for temporary files."""
+    environment = {name: value for name, value in os.environ.items() if name not in ("CI", "ORT_DISABLE_TELEMETRY")}
+    environment |= {"TMPDIR": str(tmp_path), "HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path)}
+    program = f"import onnxruntime; onnxruntime.InferenceSession({str(FIXTURE / 'model.onnx')!r})"
+    subprocess.run([sys.executable, "-B", "-c", program], env=environment, check=True)
+    assert list(tmp_path.rglob("*")) == []
