@@ -137,13 +137,7 @@ impl<'a> Entry<'a> {
     /// The first thing that breaks the contract.
     pub fn parse(fields: impl IntoIterator<Item = (&'a [u8], &'a [u8])>) -> Result<Entry<'a>, EntryError> {
         const NAMES: [&str; 6] = ["c", "s", "l", "n", "d", "g"];
-        let mut found: [Option<&[u8]>; 6] = [None; 6];
-        for (name, value) in fields {
-            let Some(place) = NAMES.iter().position(|known| known.as_bytes() == name) else { continue };
-            if found[place].replace(value).is_some() {
-                return Err(EntryError::Twice(NAMES[place]));
-            }
-        }
+        let found = pick(&NAMES, fields).map_err(EntryError::Twice)?;
         let number = |place: usize| {
             let bytes = found[place].ok_or(EntryError::Missing(NAMES[place]))?;
             parse_decimal(bytes).ok_or(EntryError::Number(NAMES[place]))
@@ -211,6 +205,24 @@ fn decimal(digits: &mut [u8; 20], mut value: u64) -> &[u8] {
             return &digits[at..];
         }
     }
+}
+
+/// The values of these fields, in the names' order, none where one is not there. Other fields are passed over.
+///
+/// # Errors
+/// The name of a field that is there twice.
+pub(crate) fn pick<'a, const N: usize>(
+    names: &[&'static str; N],
+    fields: impl IntoIterator<Item = (&'a [u8], &'a [u8])>,
+) -> Result<[Option<&'a [u8]>; N], &'static str> {
+    let mut found = [None; N];
+    for (name, value) in fields {
+        let Some(place) = names.iter().position(|known| known.as_bytes() == name) else { continue };
+        if found[place].replace(value).is_some() {
+            return Err(names[place]);
+        }
+    }
+    Ok(found)
 }
 
 pub(crate) fn parse_decimal(bytes: &[u8]) -> Option<u64> {

@@ -4,7 +4,7 @@
 //! number is a function of the ticks alone: an engine that starts again at a saved state numbers as before,
 //! and publishes only what is not there yet.
 
-use crate::entry::parse_decimal;
+use crate::entry::{parse_decimal, pick};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tick::{Flags, Tick};
@@ -111,13 +111,7 @@ impl<'a> FeatureRecord<'a> {
         fields: impl IntoIterator<Item = (&'a [u8], &'a [u8])>,
     ) -> Result<FeatureRecord<'a>, FeatureError> {
         const NAMES: [&str; 9] = ["n", "p", "i", "t", "c", "s", "k", "q", "v"];
-        let mut found: [Option<&[u8]>; 9] = [None; 9];
-        for (name, value) in fields {
-            let Some(place) = NAMES.iter().position(|known| known.as_bytes() == name) else { continue };
-            if found[place].replace(value).is_some() {
-                return Err(FeatureError::Twice(NAMES[place]));
-            }
-        }
+        let found = pick(&NAMES, fields).map_err(FeatureError::Twice)?;
         let text = |place: usize| found[place].ok_or(FeatureError::Missing(NAMES[place]));
         let number = |place: usize| parse_decimal(text(place)?).ok_or(FeatureError::Number(NAMES[place]));
         let values = text(8)?;

@@ -4,7 +4,7 @@
 //! A score is written for the models whose word is acted on and for those in shadow alike, so that two models can be held
 //! against each other on the same records, and against what the market did after.
 
-use crate::entry::parse_decimal;
+use crate::entry::{parse_decimal, pick};
 use crate::model::check_model_name;
 use crate::order::ORDER_NAME_BYTES_MAX;
 
@@ -93,13 +93,7 @@ impl Score {
     /// # Errors
     /// The first thing that breaks the contract.
     pub fn parse<'a>(fields: impl IntoIterator<Item = (&'a [u8], &'a [u8])>) -> Result<Score, ScoreError> {
-        let mut found: [Option<&[u8]>; 9] = [None; 9];
-        for (name, value) in fields {
-            let Some(place) = FIELDS.iter().position(|known| known.as_bytes() == name) else { continue };
-            if found[place].replace(value).is_some() {
-                return Err(ScoreError::Twice(FIELDS[place]));
-            }
-        }
+        let found = pick(&FIELDS, fields).map_err(ScoreError::Twice)?;
         let wrong = |place: usize, wanted| ScoreError::Value { field: FIELDS[place], wanted };
         let bytes = |place: usize| found[place].ok_or(ScoreError::Missing(FIELDS[place]));
         let text = |place: usize| std::str::from_utf8(bytes(place)?).map_err(|_| wrong(place, "text"));

@@ -1,6 +1,6 @@
 //! Whether there is trading: an entry of `trading_state`. The last one holds.
 
-use crate::entry::parse_decimal;
+use crate::entry::{parse_decimal, pick};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -96,13 +96,7 @@ impl TradingState {
         fields: impl IntoIterator<Item = (&'a [u8], &'a [u8])>,
     ) -> Result<TradingState, TradingError> {
         const NAMES: [&str; 4] = ["mode", "by", "reason", "time_ns"];
-        let mut found: [Option<&[u8]>; 4] = [None; 4];
-        for (name, value) in fields {
-            let Some(place) = NAMES.iter().position(|known| known.as_bytes() == name) else { continue };
-            if found[place].replace(value).is_some() {
-                return Err(TradingError::Twice(NAMES[place]));
-            }
-        }
+        let found = pick(&NAMES, fields).map_err(TradingError::Twice)?;
         let text = |place: usize| {
             let bytes = found[place].unwrap_or_default();
             let text = std::str::from_utf8(bytes).ok().filter(|text| text.len() <= TEXT_BYTES_MAX);

@@ -3,15 +3,15 @@
 //! What each does with its parameters is in `docs/strategies.md`. What can be judged without an expression or an
 //! instrument is judged here; the rest when the strategy is built.
 
+mod model;
+
+pub use model::{ModelChoice, ModelSection, VersionChoice};
+
 use super::gateway::TimeOfDay;
 use super::{FEATURE_SET_NAME_BYTES_MAX, Problem};
-use crate::{MODEL_NAME_BYTES_MAX, MODEL_VERSION_MAX};
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::de::Visitor;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use std::borrow::Cow;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
-use std::fmt;
 use std::ops::RangeInclusive;
 
 /// Most rules in a document: each is looked at with every event of every instrument.
@@ -174,120 +174,6 @@ pub enum OfiSource {
     },
 }
 
-/// A trained model: a position is taken when its score says so.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct ModelSection {
-    /// The model that orders are made by.
-    pub acting: ModelChoice,
-    /// A model that is scored and published beside it, and never traded on.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub shadow: Option<ModelChoice>,
-    /// From this score on, in the model's unit (bps), a position is taken: above it a long one, below its negative a short
-    /// one. Above 0.
-    pub enter_bps: f64,
-    /// Below this score in the position's direction, bps, it is given up. Less than `enter_bps`; may be negative.
-    #[serde(default)]
-    pub exit_bps: f64,
-    /// Shares or contracts in one order.
-    pub clip: u64,
-    /// Position that is aimed at, shares or contracts. At least `clip`.
-    pub position: u64,
-    /// How far beyond the other side's best price an order may trade, ticks. 0 to 10000.
-    #[serde(default)]
-    pub cross_ticks: u32,
-    /// How long a position is held at most, ms. 1 to 86400000.
-    pub hold_ms: u64,
-    /// Least time between two orders, ms. 1 to 86400000.
-    #[serde(default = "default_pause_ms")]
-    pub pause_ms: u64,
-    /// The oldest record of features whose score counts, ms. Longer than the set's `every_ms`. 1 to 86400000.
-    #[serde(default = "default_feature_age_ms")]
-    pub feature_age_max_ms: u64,
-}
-
-/// A model of the registry.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct ModelChoice {
-    /// Its name.
-    pub name: String,
-    /// Its version: a number, or `latest`.
-    pub version: VersionChoice,
-}
-
-impl fmt::Display for ModelChoice {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.version {
-            VersionChoice::Latest => write!(f, "{} latest", self.name),
-            VersionChoice::Number(version) => write!(f, "{} version {version}", self.name),
-        }
-    }
-}
-
-/// A version of a model.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum VersionChoice {
-    /// `latest`: the highest of the registry, and each higher one from when it is there.
-    Latest,
-    /// This one.
-    Number(u64),
-}
-
-impl Serialize for VersionChoice {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self {
-            VersionChoice::Latest => serializer.serialize_str("latest"),
-            VersionChoice::Number(version) => serializer.serialize_u64(*version),
-        }
-    }
-}
-
-impl<'de> Deserialize<'de> for VersionChoice {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<VersionChoice, D::Error> {
-        struct Version;
-
-        impl Visitor<'_> for Version {
-            type Value = VersionChoice;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("`latest` or a version's number")
-            }
-
-            fn visit_u64<E: serde::de::Error>(self, version: u64) -> Result<VersionChoice, E> {
-                Ok(VersionChoice::Number(version))
-            }
-
-            fn visit_i64<E: serde::de::Error>(self, version: i64) -> Result<VersionChoice, E> {
-                let version = u64::try_from(version);
-                version.map(VersionChoice::Number).map_err(|_| E::custom("a version counts from 1"))
-            }
-
-            fn visit_str<E: serde::de::Error>(self, word: &str) -> Result<VersionChoice, E> {
-                if word == "latest" {
-                    Ok(VersionChoice::Latest)
-                } else {
-                    Err(E::custom("say `latest` or a number"))
-                }
-            }
-        }
-        deserializer.deserialize_any(Version)
-    }
-}
-
-impl JsonSchema for VersionChoice {
-    fn schema_name() -> Cow<'static, str> {
-        "VersionChoice".into()
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({
-            "description": "A version's number, from 1, or `latest`.",
-            "oneOf": [{"const": "latest"}, {"type": "integer", "minimum": 1}]
-        })
-    }
-}
-
 /// A two-sided quoter.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -393,6 +279,22 @@ impl<'a> Check<'a> {
         }
     }
 
+    /// From one signal on a position is taken, below another it is given up.
+    fn thresholds(&mut self, enter: &str, from: f64, exit: &str, below: f64) {
+        if !(from > 0.0 && from.is_finite()) {
+            self.problem(enter, format!("is {from}; choose a number above 0"));
+        }
+        // Not a number is not less.
+        if !(below.is_finite() && below < from) {
+            self.problem(exit, format!("is {below}; choose less than `{enter}`"));
+        }
+    }
+
+    fn quantities(&mut self, clip: u64, position: u64) {
+        self.range("clip", clip, &QUANTITIES);
+        self.range("position", position, &(clip.max(1)..=STRATEGY_QUANTITY_MAX));
+    }
+
     fn expression(&mut self, field: &str, text: &str) {
         if text.trim().is_empty() || text.len() > RULE_EXPRESSION_BYTES_MAX {
             self.problem(field, format!("has {} bytes; write 1 to {RULE_EXPRESSION_BYTES_MAX}", text.len()));
@@ -458,49 +360,11 @@ impl OfiMomentumSection {
             check.word("source.feature.value", value, FEATURE_NAME_BYTES_MAX, b"-_.");
         }
         check.range("window_ms", self.window_ms, &(16..=DAY_MS));
-        if !(self.enter_ticks > 0.0 && self.enter_ticks.is_finite()) {
-            check.problem("enter_ticks", format!("is {}; choose a number above 0", self.enter_ticks));
-        }
-        // Not a number is not less.
-        if !(self.exit_ticks.is_finite() && self.exit_ticks < self.enter_ticks) {
-            check.problem("exit_ticks", format!("is {}; choose less than `enter_ticks`", self.exit_ticks));
-        }
-        check.range("clip", self.clip, &QUANTITIES);
-        check.range("position", self.position, &(self.clip.max(1)..=STRATEGY_QUANTITY_MAX));
+        check.thresholds("enter_ticks", self.enter_ticks, "exit_ticks", self.exit_ticks);
+        check.quantities(self.clip, self.position);
         check.range("cross_ticks", self.cross_ticks, &(0..=STRATEGY_TICKS_MAX));
         check.range("hold_ms", self.hold_ms, &TIMES_MS);
         check.range("pause_ms", self.pause_ms, &TIMES_MS);
-        check.problems
-    }
-}
-
-impl ModelSection {
-    /// Everything that is wrong with the section; `at` is its path in the document.
-    pub fn validate(&self, at: &str) -> Vec<Problem> {
-        let mut check = Check::below(at);
-        let shadow = self.shadow.as_ref().map(|shadow| ("shadow", shadow));
-        for (field, choice) in [("acting", &self.acting)].into_iter().chain(shadow) {
-            check.word(&format!("{field}.name"), &choice.name, MODEL_NAME_BYTES_MAX, b"-_");
-            if let VersionChoice::Number(version) = choice.version {
-                check.range(&format!("{field}.version"), version, &(1..=MODEL_VERSION_MAX));
-            }
-        }
-        if self.shadow.as_ref() == Some(&self.acting) {
-            check.problem("shadow", "is the acting model; name another version, or leave it out".to_owned());
-        }
-        if !(self.enter_bps > 0.0 && self.enter_bps.is_finite()) {
-            check.problem("enter_bps", format!("is {}; choose a number above 0", self.enter_bps));
-        }
-        // Not a number is not less.
-        if !(self.exit_bps.is_finite() && self.exit_bps < self.enter_bps) {
-            check.problem("exit_bps", format!("is {}; choose less than `enter_bps`", self.exit_bps));
-        }
-        check.range("clip", self.clip, &QUANTITIES);
-        check.range("position", self.position, &(self.clip.max(1)..=STRATEGY_QUANTITY_MAX));
-        check.range("cross_ticks", self.cross_ticks, &(0..=STRATEGY_TICKS_MAX));
-        check.range("hold_ms", self.hold_ms, &TIMES_MS);
-        check.range("pause_ms", self.pause_ms, &TIMES_MS);
-        check.range("feature_age_max_ms", self.feature_age_max_ms, &TIMES_MS);
         check.problems
     }
 }
@@ -530,11 +394,11 @@ mod tests {
     use super::*;
     use serde::de::DeserializeOwned;
 
-    fn read<T: DeserializeOwned>(text: &str) -> T {
+    pub(super) fn read<T: DeserializeOwned>(text: &str) -> T {
         serde_saphyr::from_str(text).unwrap()
     }
 
-    fn paths(problems: &[Problem]) -> Vec<&str> {
+    pub(super) fn paths(problems: &[Problem]) -> Vec<&str> {
         problems.iter().map(|problem| problem.path.as_str()).collect()
     }
 
@@ -618,38 +482,6 @@ rules:
         section.hours = Some(QuoteHours { from: hours.from, until: hours.from });
         (section.half_spread_ticks, section.position_max) = (0, 99);
         assert_eq!(paths(&section.validate("q")), ["q.half_spread_ticks", "q.position_max", "q.hours"]);
-    }
-
-    const MODEL: &str =
-        "{acting: {name: es-mid, version: latest}, shadow: {name: es-mid, version: 4}, enter_bps: 0.4,
-        clip: 1, position: 5, hold_ms: 60000}";
-
-    #[test]
-    fn a_model_is_followed_by_its_latest_version_or_held_to_a_number() {
-        let section: ModelSection = read(MODEL);
-        assert_eq!(section.validate(""), []);
-        assert_eq!(section.acting.version, VersionChoice::Latest);
-        assert_eq!(section.shadow.as_ref().unwrap().to_string(), "es-mid version 4");
-        let text = serde_json::to_string(&section).unwrap();
-        assert_eq!(serde_json::from_str::<ModelSection>(&text).unwrap(), section);
-        for wrong in ["newest", "-1", "1.5", "null"] {
-            let text = MODEL.replacen("latest", wrong, 1);
-            assert!(serde_saphyr::from_str::<ModelSection>(&text).is_err(), "{wrong}");
-        }
-    }
-
-    #[test]
-    fn what_a_model_section_must_not_be_is_named_with_its_path() {
-        let mut section: ModelSection = read(MODEL);
-        section.acting.name = "es mid".into();
-        section.shadow = Some(ModelChoice { name: "x".into(), version: VersionChoice::Number(0) });
-        (section.enter_bps, section.exit_bps, section.clip, section.hold_ms) = (f64::NAN, 0.0, 6, 0);
-        let wrong =
-            ["m.acting.name", "m.shadow.version", "m.enter_bps", "m.exit_bps", "m.position", "m.hold_ms"];
-        assert_eq!(paths(&section.validate("m")), wrong);
-        let mut section: ModelSection = read(MODEL);
-        section.shadow = Some(section.acting.clone());
-        assert_eq!(paths(&section.validate("m")), ["m.shadow"]);
     }
 
     #[test]
