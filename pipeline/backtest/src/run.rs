@@ -16,14 +16,15 @@ use crate::source::row_of;
 use crate::source::{Definition, Next, Position, Source, SourceError};
 use crate::traded::Traded;
 use book::{Books, Limits};
-use bus::config::{InstrumentKey, Problem, StrategyDocument};
+use bus::config::{InstrumentKey, Problem};
 use bus::{
     FeatureRecord, FeatureSchema, Instruction, OrderAction, OrderSide, ReportKind, Score, TradingMode,
 };
 use std::collections::VecDeque;
 use std::sync::Arc;
-use strategy::host::{Host, HostConfig, HostedStrategy, IdMaker, MarketState, Output};
+use strategy::host::{Host, HostConfig, IdMaker, MarketState, Output};
 use strategy::models::Model;
+use strategy::strategies;
 use tick::{Action, Flags, Price, Side, StatusAction, Tick};
 
 /// How far a run is.
@@ -155,35 +156,6 @@ pub fn assumed_status(first: &Tick) -> Tick {
     }
 }
 
-/// The strategies of a document, ready for a host.
-///
-/// # Errors
-/// Everything that is wrong with them, as features that no set has.
-pub fn hosted(
-    document: &StrategyDocument,
-    schemas: &[FeatureSchema],
-) -> Result<Vec<HostedStrategy>, Vec<Problem>> {
-    let mut problems = Vec::new();
-    let mut hosted = Vec::with_capacity(document.strategies.len());
-    for (index, entry) in document.strategies.iter().enumerate() {
-        let at = format!("strategies[{index}]");
-        let Some(kind) = entry.kind() else {
-            problems.push(Problem { path: at, message: "has no section".into() });
-            continue;
-        };
-        match strategy::strategies::build(kind, &at, Some(schemas)) {
-            Ok(strategy) => hosted.push(HostedStrategy {
-                name: entry.name.clone(),
-                venue: entry.venue.clone(),
-                instruments: entry.instruments.clone(),
-                strategy,
-            }),
-            Err(wrong) => problems.extend(wrong),
-        }
-    }
-    if problems.is_empty() { Ok(hosted) } else { Err(problems) }
-}
-
 /// The models that the strategies ask for, if all of them fit the features.
 fn models(backtest: &Backtest, schemas: &[FeatureSchema]) -> Result<Vec<Arc<Model>>, String> {
     let chosen = strategy::models::choose(&backtest.strategy, &backtest.models)?;
@@ -244,7 +216,7 @@ impl<'a, M: Market, W: Watch> Stage<'a, M, W> {
     ) -> Result<Self, RunError> {
         let engine = (!backtest.sets.is_empty()).then(|| features::Engine::new(&backtest.sets, limits));
         let schemas = engine.as_ref().map_or(&[][..], features::Engine::schemas);
-        let strategies = hosted(&backtest.strategy, schemas).map_err(RunError::Strategy)?;
+        let strategies = strategies::hosted(&backtest.strategy, Some(schemas)).map_err(RunError::Strategy)?;
         let mut host = Host::new(HostConfig {
             risk: &backtest.strategy.risk,
             answer_within_ns: backtest.strategy.answer_within_ms.saturating_mul(1_000_000),

@@ -4,7 +4,6 @@
 use crate::session::{BEGIN_NS, CENT, CHANNEL, INSTRUMENT, session};
 use crate::support::{Kept, backtest, recompute, run_kept};
 use backtest::market::RecordedMarket;
-use backtest::run::hosted;
 use backtest::source::{Definition, InMemory};
 use backtest::{Backtest, Outcome, Progress, RunError, run};
 use book::{Books, Limits};
@@ -92,7 +91,7 @@ fn host_alone(backtest: &Backtest, ticks: &[Tick]) -> Vec<Instruction> {
         ids: IdMaker::new(0, 0),
         books: Books::new(Limits::SMALL),
         market: MarketState::default(),
-        strategies: hosted(&backtest.strategy, engine.schemas()).unwrap(),
+        strategies: strategy::strategies::hosted(&backtest.strategy, Some(engine.schemas())).unwrap(),
     });
     for schema in engine.schemas() {
         host.add_schema(schema.id(), schema.clone());

@@ -2,47 +2,31 @@
 //! changed, is refused whole, and the one before it goes on.
 
 use super::shard::now_ns;
-use super::{Service, figures, place_of};
-use anyhow::{Context, bail};
+use super::{Service, figures};
+use anyhow::bail;
 use bus::FeatureSchema;
 use bus::config::{OpeningPosition, Problem, StrategyDocument, StrategyEntry};
 use bus::names::shard_of;
 use strategy::host::{HostedStrategy, Reconfigured};
 use strategy::models::wanted;
-use strategy::strategies::build;
+use strategy::strategies;
 use strategy::strategy::Strategy;
 use tracing::{error, info};
 
 /// Strategies that were built, with whether they are new, in the document's order.
 type Built = Vec<Option<Box<dyn Strategy>>>;
 
-fn built(
-    index: usize,
-    entry: &StrategyEntry,
-    schemas: Option<&[FeatureSchema]>,
-) -> anyhow::Result<Box<dyn Strategy>> {
-    let at = place_of(index, entry);
-    let kind = entry.kind().with_context(|| format!("{at}: has no section"))?;
-    build(kind, &at, schemas).map_err(|problems| {
-        let lines: Vec<_> = problems.iter().map(Problem::to_string).collect();
-        anyhow::anyhow!(lines.join("\n"))
-    })
-}
-
 /// The document's strategies for one host.
 ///
 /// # Errors
-/// What is wrong with one of them, with its place.
+/// Everything that is wrong with them, with its place.
 pub(super) fn hosted(document: &StrategyDocument) -> anyhow::Result<Vec<HostedStrategy>> {
-    let hosted = |(index, entry): (usize, &StrategyEntry)| {
-        Ok(HostedStrategy {
-            name: entry.name.clone(),
-            venue: entry.venue.clone(),
-            instruments: entry.instruments.clone(),
-            strategy: built(index, entry, None)?,
-        })
-    };
-    document.strategies.iter().enumerate().map(hosted).collect()
+    strategies::hosted(document, None).map_err(wrong)
+}
+
+fn wrong(problems: Vec<Problem>) -> anyhow::Error {
+    let lines: Vec<_> = problems.iter().map(Problem::to_string).collect();
+    anyhow::anyhow!(lines.join("\n"))
 }
 
 /// The opening positions of a shard's instruments.
@@ -126,7 +110,7 @@ impl Service {
         let built = |(index, entry): (usize, &StrategyEntry)| {
             let stays = self.document.strategies.contains(entry);
             // Built all the same: what it names may be gone.
-            let strategy = built(index, entry, schemas)?;
+            let strategy = strategies::build_entry(index, entry, schemas).map_err(wrong)?;
             Ok((!stays).then_some(strategy))
         };
         after.strategies.iter().enumerate().map(built).collect()

@@ -29,7 +29,7 @@ mod shard;
 mod store;
 
 use anyhow::Context;
-use bus::config::{StrategyDocument, StrategyEntry};
+use bus::config::StrategyDocument;
 use bus::consumer::{Batch, ConsumerError, Lease, Members, MembersConfig, Reader, process_name};
 use bus::names::{RAW_MARKET_DATA, TRADING_STATE, shard_stream};
 use bus::{EntryError, Fields, StreamId, TradingMode, TradingState};
@@ -436,16 +436,4 @@ fn trading_of(fields: Result<Fields<'_>, EntryError>) -> Result<TradingState, St
 /// What is wrong with one of them, with its place.
 pub(crate) fn check(document: &StrategyDocument) -> anyhow::Result<()> {
     configure::hosted(document).map(|_| ())
-}
-
-/// Where a strategy is in the document, for what is wrong with it.
-fn place_of(index: usize, entry: &StrategyEntry) -> String {
-    let section = match entry.kind() {
-        Some(bus::config::StrategyKind::Rules(_)) => ".rules",
-        Some(bus::config::StrategyKind::OfiMomentum(_)) => ".ofi_momentum",
-        Some(bus::config::StrategyKind::Quoter(_)) => ".quoter",
-        Some(bus::config::StrategyKind::Model(_)) => ".model",
-        None => "",
-    };
-    format!("strategies[{index}]{section}")
 }

@@ -13,9 +13,55 @@ mod quoter;
 mod rules;
 mod trade;
 
+use crate::host::HostedStrategy;
 use crate::strategy::Strategy;
 use bus::FeatureSchema;
-use bus::config::{Problem, StrategyKind};
+use bus::config::{Problem, StrategyDocument, StrategyEntry, StrategyKind};
+
+/// All strategies of a document, ready for a host; one after the other as [`build_entry`] does.
+///
+/// # Errors
+/// Everything that is wrong with any of them, with its place in the document.
+pub fn hosted(
+    document: &StrategyDocument,
+    schemas: Option<&[FeatureSchema]>,
+) -> Result<Vec<HostedStrategy>, Vec<Problem>> {
+    let (mut hosted, mut problems) = (Vec::with_capacity(document.strategies.len()), Vec::new());
+    for (index, entry) in document.strategies.iter().enumerate() {
+        match build_entry(index, entry, schemas) {
+            Ok(strategy) => hosted.push(HostedStrategy {
+                name: entry.name.clone(),
+                venue: entry.venue.clone(),
+                instruments: entry.instruments.clone(),
+                strategy,
+            }),
+            Err(wrong) => problems.extend(wrong),
+        }
+    }
+    if problems.is_empty() { Ok(hosted) } else { Err(problems) }
+}
+
+/// The strategy of the document's `index`th entry; see [`build`].
+///
+/// # Errors
+/// Everything that is wrong with it, with its place in the document.
+pub fn build_entry(
+    index: usize,
+    entry: &StrategyEntry,
+    schemas: Option<&[FeatureSchema]>,
+) -> Result<Box<dyn Strategy>, Vec<Problem>> {
+    let at = format!("strategies[{index}]");
+    let Some(kind) = entry.kind() else {
+        return Err(vec![Problem { path: at, message: "has no section".into() }]);
+    };
+    let section = match kind {
+        StrategyKind::Rules(_) => "rules",
+        StrategyKind::OfiMomentum(_) => "ofi_momentum",
+        StrategyKind::Quoter(_) => "quoter",
+        StrategyKind::Model(_) => "model",
+    };
+    build(kind, &format!("{at}.{section}"), schemas)
+}
 
 /// The strategy of a section; `at` is the section's path in the document, for what is wrong in it. Names of features
 /// are checked when the published schemas are given. A strategy `model` has no model until the host is given one.
