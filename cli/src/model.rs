@@ -4,7 +4,7 @@
 //! there, whole, or not. What is there is never changed: a version with another sum is refused. The contract is
 //! `docs/models.md`.
 
-use crate::trading::{Redis, address, without_password};
+use crate::trading::{Redis, connect};
 use anyhow::{Context, Result, bail, ensure};
 use bus::names::{FEATURE_SCHEMAS, model_key, model_versions_key};
 use bus::{
@@ -96,19 +96,6 @@ pub(crate) fn run(command: &ModelCommand) -> Result<()> {
     }
 }
 
-fn connect(redis: &Redis) -> Result<Connection> {
-    let address = address(redis)?;
-    let client = redis::Client::open(address.as_str()).with_context(|| {
-        format!("{address:?} is not the address of a Redis; use redis://host:port/db or unix:///path")
-    })?;
-    let connection = client.get_connection_with_timeout(ANSWER_WITHIN).and_then(|connection| {
-        connection.set_read_timeout(Some(ANSWER_WITHIN))?;
-        connection.set_write_timeout(Some(ANSWER_WITHIN))?;
-        Ok(connection)
-    });
-    connection.with_context(|| format!("Redis at {} cannot be reached", without_password(&address)))
-}
-
 fn put(shared: &Shared, value: &Value, text: &str) -> Result<()> {
     let mut out = std::io::stdout().lock();
     match shared.output {
@@ -122,7 +109,7 @@ fn push(args: &PushArgs) -> Result<()> {
     let refused = || format!("{} is refused", args.folder.display());
     let files = ModelFiles::load(&args.folder).with_context(refused)?;
     let model = Model::new(&files).with_context(refused)?;
-    let mut connection = connect(&args.shared.redis)?;
+    let mut connection = connect(&args.shared.redis, ANSWER_WITHIN, "")?;
     let (card, sum) = (files.card(), files.card().onnx_sha256.to_string());
     let mut script = redis::cmd("EVAL");
     script.arg(PUSH).arg(2).arg(model_versions_key(&card.name)).arg(model_key(&card.name, card.version));
@@ -163,7 +150,7 @@ fn versions(connection: &mut Connection, name: &str) -> Result<BTreeMap<u64, Str
 }
 
 fn list(args: &ListArgs) -> Result<()> {
-    let mut connection = connect(&args.shared.redis)?;
+    let mut connection = connect(&args.shared.redis, ANSWER_WITHIN, "")?;
     let prefix = model_versions_key("");
     let mut names = BTreeSet::new();
     let mut cursor = 0u64;
@@ -197,7 +184,7 @@ fn show(args: &ShowArgs) -> Result<()> {
         !name.is_empty() && name.len() <= MODEL_NAME_BYTES_MAX,
         "{name:?} is no model's name: at most {MODEL_NAME_BYTES_MAX} letters, digits, `-`, `_`"
     );
-    let mut connection = connect(&args.shared.redis)?;
+    let mut connection = connect(&args.shared.redis, ANSWER_WITHIN, "")?;
     let versions = versions(&mut connection, name)?;
     let version = args.version.or_else(|| versions.keys().next_back().copied());
     let known = version.and_then(|version| Some((version, versions.get(&version)?)));

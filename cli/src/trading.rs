@@ -18,6 +18,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 const ENTRIES_MAX: u32 = 10_000;
 /// Longest wait for Redis: an operator who halts must know soon that he has to halt elsewhere.
 const ANSWER_WITHIN: Duration = Duration::from_secs(3);
+const NOTHING_DONE: &str = ", so NOTHING was done. Without Redis gateways send no new orders; to stop one now, end it (SIGTERM: it \
+                            cancels what is open), or cancel at the venue";
 /// Longest `by` and reason, bytes, as the record has it.
 const TEXT_BYTES_MAX: usize = 256;
 /// Entries that `trading` shows.
@@ -96,7 +98,7 @@ pub(crate) fn resume(args: &ResumeArgs) -> Result<()> {
 }
 
 pub(crate) fn show(args: &ShowArgs) -> Result<()> {
-    let mut connection = connect(&args.redis)?;
+    let mut connection = connect(&args.redis, ANSWER_WITHIN, NOTHING_DONE)?;
     let entries = last(&mut connection, SHOWN)?;
     let mut out = std::io::stdout().lock();
     match entries.first() {
@@ -125,7 +127,7 @@ fn set(mode: TradingMode, reason: &str, sure: bool, redis: &Redis) -> Result<()>
         "--reason has {} bytes; at most {TEXT_BYTES_MAX} are kept, on one line",
         reason.len()
     );
-    let mut connection = connect(redis)?;
+    let mut connection = connect(redis, ANSWER_WITHIN, NOTHING_DONE)?;
     let before = last(&mut connection, 1)?.into_iter().next();
     if !sure && lifts_a_halt(mode, before.as_ref().map(|(_, state)| state)) {
         confirm(mode, before.as_ref())?;
@@ -229,7 +231,7 @@ fn operator() -> String {
     by
 }
 
-pub(crate) fn address(redis: &Redis) -> Result<String> {
+fn address(redis: &Redis) -> Result<String> {
     let given = redis.redis.clone().or_else(|| std::env::var("FEEDPLANE_REDIS").ok());
     if let Some(address) = given.filter(|address| !address.is_empty()) {
         return Ok(address);
@@ -251,27 +253,22 @@ pub(crate) fn address(redis: &Redis) -> Result<String> {
     Ok(format!("unix://{}", socket.display()))
 }
 
-fn connect(redis: &Redis) -> Result<Connection> {
+/// A connection whose calls are answered `within` this, or fail. `so` ends the error when there is no Redis: what follows from it.
+pub(crate) fn connect(redis: &Redis, within: Duration, so: &str) -> Result<Connection> {
     let address = address(redis)?;
     let client = redis::Client::open(address.as_str()).with_context(|| {
         format!("{address:?} is not the address of a Redis; use redis://host:port/db or unix:///path")
     })?;
-    let connection = client.get_connection_with_timeout(ANSWER_WITHIN).and_then(|connection| {
-        connection.set_read_timeout(Some(ANSWER_WITHIN))?;
-        connection.set_write_timeout(Some(ANSWER_WITHIN))?;
+    let connection = client.get_connection_with_timeout(within).and_then(|connection| {
+        connection.set_read_timeout(Some(within))?;
+        connection.set_write_timeout(Some(within))?;
         Ok(connection)
     });
-    connection.with_context(|| {
-        format!(
-            "Redis at {} cannot be reached, so NOTHING was done. Without Redis gateways send no new orders; to stop one \
-             now, end it (SIGTERM: it cancels what is open), or cancel at the venue",
-            without_password(&address)
-        )
-    })
+    connection.with_context(|| format!("Redis at {} cannot be reached{so}", without_password(&address)))
 }
 
 /// The address as it may be shown.
-pub(crate) fn without_password(address: &str) -> String {
+fn without_password(address: &str) -> String {
     match (address.split_once("://"), address.rsplit_once('@')) {
         (Some((scheme, _)), Some((_, host))) => format!("{scheme}://…@{host}"),
         _ => address.to_owned(),
