@@ -257,6 +257,21 @@ mod tests {
     }
 
     #[test]
+    fn a_packet_and_a_definition_wake_a_publisher_that_sleeps() {
+        for wake in [
+            |sink: &mut RingSink| packet(sink, &[tick(1)]),
+            |sink: &mut RingSink| sink.instrument(&Instrument::new(1, 7, 1)),
+        ] {
+            let (mut sink, _ring) = sink(4);
+            // Sleeps until it is woken: a bell that is not rung leaves this test hanging.
+            let sleeper = std::thread::spawn(std::thread::park);
+            sink.ring(Some(Bell(sleeper.thread().clone())));
+            wake(&mut sink);
+            sleeper.join().unwrap();
+        }
+    }
+
+    #[test]
     fn what_a_full_ring_refused_is_declared_before_the_next_tick_of_that_channel() {
         let (mut sink, mut ring) = sink(3);
         sink.begin(3);

@@ -48,7 +48,7 @@ pub struct Publisher {
 
 /// Wakes a publisher that sleeps. An atomic swap when it is awake, a futex call when it is not.
 #[derive(Clone, Debug)]
-pub struct Bell(std::thread::Thread);
+pub struct Bell(pub(crate) std::thread::Thread);
 
 impl Bell {
     /// There is something in a ring.
