@@ -21,7 +21,7 @@ pub struct Environment {
     pub rustc: &'static str,
     /// `release`, or `debug` for a build whose figures mean nothing.
     pub build: &'static str,
-    /// Revision of the source, with `+changes` when the tree differs from it.
+    /// Revision of the source, with `+changes` when the tree differs from it. A program that is older than it says so.
     pub revision: String,
     /// Redis server version.
     pub redis: String,
@@ -68,7 +68,17 @@ impl Environment {
 fn revision() -> String {
     let commit = output("git", &["rev-parse", "--short=12", "HEAD"]);
     let changed = !output("git", &["status", "--porcelain", "--untracked-files=no"]).is_empty();
-    if changed && commit != "unknown" { format!("{commit}+changes") } else { commit }
+    let committed_s: Option<u64> = output("git", &["log", "-1", "--format=%ct"]).parse().ok();
+    let built = std::env::current_exe().and_then(fs::metadata).and_then(|about| about.modified());
+    let built_s =
+        built.ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok()).map(|since| since.as_secs());
+    if committed_s.is_some() && built_s < committed_s {
+        format!("something older than {commit}")
+    } else if changed && commit != "unknown" {
+        format!("{commit}+changes")
+    } else {
+        commit
+    }
 }
 
 fn read_line(path: impl AsRef<Path>) -> String {
