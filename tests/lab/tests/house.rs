@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 
 /// Crate and what it may depend on, by package name without `feedplane-`.
-const MAY_KNOW: [(&str, &[&str]); 14] = [
+const MAY_KNOW: [(&str, &[&str]); 15] = [
     ("tick", &[]),
     ("wire", &[]),
     ("ebpf", &[]),
@@ -23,6 +23,8 @@ const MAY_KNOW: [(&str, &[&str]); 14] = [
     ("strategy", &["book", "bus", "tick", "vitals"]),
     ("gateway", &["bus", "tick", "vitals", "wire"]),
     ("backtest", &["book", "bus", "feed", "features", "strategy", "tick", "venue", "wire"]),
+    // A reader of the streams and their books, which are pure: it links none of the processes.
+    ("controlplane", &["book", "bus", "tick", "vitals"]),
     ("venue", &["wire"]),
 ];
 /// Crates that may know all.
