@@ -10,7 +10,7 @@ FEEDPLANE_TRAINER_PYTHON ?= $(CURDIR)/.venv-trainer/bin/python
 FEEDPLANE_PYTHON_HFTBACKTEST ?= $(CURDIR)/.venv-hftbacktest/bin/python
 export CARGO_TARGET_DIR FEEDPLANE_PYTHON FEEDPLANE_TRAINER_PYTHON FEEDPLANE_PYTHON_HFTBACKTEST
 
-.PHONY: help setup build demo chain test soak bench lint fmt docs clean
+.PHONY: help setup console build demo chain test soak bench lint fmt docs clean
 
 help: ## this list
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 16
@@ -23,9 +23,12 @@ help: ## this list
 setup: ## install what is missing (Debian packages as root, Python environments); changes nothing the second time
 	@scripts/setup.sh
 
-build: setup ## the release binaries
+console: setup ## the pages of the control plane, when their sources have changed
+	@scripts/console.sh
+
+build: setup console ## the release binaries
 	@cargo build --release -p feedplane-cli -p feedplane-dataplane -p feedplane-features -p feedplane-strategy \
-	  -p feedplane-gateway -p feedplane-archiver
+	  -p feedplane-gateway -p feedplane-archiver -p feedplane-controlplane
 
 demo: build ## wire to fill: an exchange, two impaired lines, XDP, strategies, orders; two minutes, leaves nothing behind
 	@"$$CARGO_TARGET_DIR/release/feedplane" demo $(if $(CAPTURE),--capture "$(CAPTURE)") $(if $(SCHEMA),--schema "$(SCHEMA)")
@@ -35,10 +38,10 @@ chain: build ## DBN=file.dbn.zst OUT=folder: a recording through stream, archive
 	  --out "$${OUT:?name a new folder for the reports}" --tick-size "$${TICK_SIZE:-0.25}" --multiplier "$${MULTIPLIER:-50}" \
 	  --trainer pipeline/trainer/feedplane-trainer
 
-test: setup ## every test; ends with what could not be run here
+test: setup console ## every test; ends with what could not be run here
 	@scripts/test.sh
 
-soak: setup ## the same tests for hours: a hundred times the seeds
+soak: setup console ## the same tests for hours: a hundred times the seeds
 	@FEEDPLANE_SOAK=1 FEEDPLANE_SEEDS=$${FEEDPLANE_SEEDS:-10000000} PROPTEST_CASES=$${PROPTEST_CASES:-100000} \
 	  LOOM_MAX_PREEMPTIONS=$${LOOM_MAX_PREEMPTIONS:-5} NEXTEST_PROFILE=soak scripts/test.sh
 
@@ -47,7 +50,7 @@ bench: build ## side-by-side measurements; run it on a quiet machine, as root
 	cargo build --release -p feedplane-bench
 	"$$CARGO_TARGET_DIR/release/feedplane-bench" $(TABLES)
 
-lint: setup ## formatting, clippy, rustdoc: warnings are errors
+lint: setup console ## formatting, clippy, rustdoc: warnings are errors
 	@scripts/lint.sh
 
 fmt: ## format the code
@@ -58,4 +61,4 @@ docs: ## the code's documentation, in target/doc
 
 clean: ## remove what was built
 	@cargo clean
-	rm -rf .venv .venv-trainer .venv-hftbacktest
+	rm -rf .venv .venv-trainer .venv-hftbacktest controlplane/console/node_modules controlplane/console/dist

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Formatting, clippy over every target, rustdoc, shell syntax. A warning is an error.
+# Formatting, clippy over every target, rustdoc, shell syntax, the console's types and style. A warning is an error.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -9,4 +9,7 @@ RUSTDOCFLAGS='-D warnings' cargo doc --quiet --workspace --no-deps
 for script in scripts/*.sh .ci/run pipeline/trainer/feedplane-trainer; do
     bash -n "$script"
 done
+if [ -d controlplane/console/node_modules ]; then
+    (cd controlplane/console && npm run --silent check)
+fi
 echo 'lint: clean'

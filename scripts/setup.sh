@@ -3,6 +3,7 @@
 # Run it as often as you like: what is there is left alone, and a second run changes nothing.
 #
 #   system packages   only as root, only those missing, one `apt-get update` at most
+#   kubectl           only where none is recent enough, in a folder of the user's cache: see kubectl.sh
 #   TimescaleDB       only as root, in a folder of the user's cache: see timescaledb.sh
 #   .venv             Python readers that the tests compare with, pinned by hash; a link into the user's cache,
 #                     so that another clone with the same requirements downloads nothing; quickfix, which has no
@@ -10,8 +11,8 @@
 #   .venv-trainer     the trainer's packages, in the same way; wheels only
 #   .venv-hftbacktest only when called as `setup.sh bench`: what the backtest's speed is compared with; 320 MB
 #
-# A redis-server that runs already is not touched. One that this script installs is neither started nor
-# enabled: tests, benches and the demo start private ones of their own.
+# Services that run already are not touched. What this script installs (redis-server, prometheus for its
+# promtool, podman) is neither started nor enabled: tests, benches and the demo start private ones of their own.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -34,6 +35,12 @@ redis-server|has redis-server|everything that publishes: the demo and its tests
 python3|test -n "$base_python"|the comparison with independent Python readers
 python3-venv|test -n "$base_python" && "$base_python" -c 'import ensurepip, venv'|the comparison with independent Python readers
 g++|has c++|the tests of the FIX line with QuickFIX
+nodejs|has node|the console: the control plane is built without its pages
+npm|has npm|the console: the control plane is built without its pages
+chromium|has chromium|the tests of the console in a browser
+podman|has podman|the images, and their tests
+runc|has runc|the tests that run an image
+prometheus|has promtool|the tests of the alert rules
 python3-dev|test -n "$base_python" && test -e "$("$base_python" -c 'import sysconfig; print(sysconfig.get_path("include"))')/Python.h"|the tests of the FIX line with QuickFIX
 EOF
 }
@@ -69,19 +76,26 @@ install_packages() {
         chmod 755 "$blocker"
     fi
     apt-get -qq -o DPkg::Lock::Timeout=300 install --yes --no-install-recommends "${missing[@]}" >/dev/null
-    if [[ " ${missing[*]} " == *" redis-server "* ]]; then
-        keep_redis_service_off
-    fi
+    keep_services_off redis-server redis-server.service
+    keep_services_off prometheus prometheus.service
+    keep_services_off podman podman.socket podman.service podman-restart.service \
+        podman-auto-update.service podman-auto-update.timer
 }
 
-# Only reached when the package was put here by this run.
-keep_redis_service_off() {
+# keep_services_off PACKAGE UNIT...: only when the package was put here by this run.
+keep_services_off() {
+    local package=$1
+    shift
+    [[ " ${missing[*]} " == *" $package "* ]] || return 0
     if [ -d /run/systemd/system ]; then
-        systemctl --quiet disable --now redis-server.service
-    elif has update-rc.d; then
-        update-rc.d redis-server disable >/dev/null 2>&1
+        systemctl --quiet disable --now "$@"
+    elif has systemctl; then
+        systemctl --quiet disable "$@" 2>/dev/null || true # the links that the package made; nothing runs here
     fi
-    say "redis-server is installed, its system service is off"
+    if has update-rc.d && [ -e "/etc/init.d/$package" ]; then
+        update-rc.d "$package" disable >/dev/null 2>&1
+    fi
+    say "$package is installed, its system service is off"
 }
 
 # What cannot be installed: named, with its consequence. Fails when nothing can be built.
@@ -181,6 +195,15 @@ unpack_timescaledb() {
     fi
 }
 
+# The manifests are rendered and checked with it.
+unpack_kubectl() {
+    if kernel_has_oopsed; then
+        say "no kubectl: this kernel has oopsed and may never answer about the network; reboot to download"
+    elif ! scripts/kubectl.sh; then
+        say "no kubectl: it cannot be had; skipped without it: the tests of the manifests"
+    fi
+}
+
 # TAINT_DIE. A kernel that oopsed may hold its network configuration lock for good: even a name look-up hangs.
 kernel_has_oopsed() {
     [ $(("$(cat /proc/sys/kernel/tainted 2>/dev/null || echo 0)" >> 7 & 1)) = 1 ]
@@ -205,6 +228,7 @@ if [ "${1:-}" = bench ]; then
         'the comparison of the backtest with hftbacktest' --only-binary :all: --no-deps
 fi
 unpack_timescaledb
+unpack_kubectl
 if [ "$(id -u)" != 0 ]; then
     say "not root: XDP and network namespaces cannot be used; the demo runs on sockets, their tests are skipped"
 fi
