@@ -4,15 +4,17 @@
 //! called ([`names`]), what an entry of `raw_market_data` is ([`Entry`]), how far a channel is published
 //! ([`Position`]), how a reader notices that something is missing ([`Continuity`]), how streams are read and divided
 //! ([`consumer`]), what a record of `calculated_features` is ([`FeatureRecord`]), what is said about
-//! orders ([`Instruction`], [`Report`]), what a trained model is ([`ModelCard`]) and says ([`Score`]), and the documents
-//! that configure the processes ([`config`]). The contract in words is `docs/streams.md`.
+//! orders ([`Instruction`], [`Report`]), what a trained model is ([`ModelCard`]) and says ([`Score`]), the documents
+//! that configure the processes ([`config`]), and how their versions reach them ([`control`]). The contract in words is `docs/streams.md`.
 
 pub mod config;
 pub mod consumer;
 mod continuity;
+pub mod control;
 mod entry;
 mod feature;
 mod instrument;
+pub mod link;
 mod model;
 pub mod names;
 mod order;

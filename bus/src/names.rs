@@ -21,6 +21,19 @@ pub const TRADING_STATE: &str = "trading_state";
 /// The stream of models' scores ([`Score`](crate::Score)).
 pub const MODEL_SCORES: &str = "model_scores";
 
+/// The stream that tells of a new version of a document.
+pub const CONFIG_CHANGES: &str = "config_changes";
+
+/// The hash of the newest version of a service's document ([`ConfigVersion`](crate::control::ConfigVersion)).
+pub fn config_key(service: &str) -> String {
+    format!("config:{service}")
+}
+
+/// The hash of what a service's processes run: member → JSON ([`ProcessReport`](crate::control::ProcessReport)).
+pub fn processes_key(service: &str) -> String {
+    format!("processes:{service}")
+}
+
 /// The hash of a model's versions: version → SHA-256 of the ONNX file, 64 hexadecimal digits.
 pub fn model_versions_key(model: &str) -> String {
     format!("models:{model}")
