@@ -1,6 +1,8 @@
 //! What a feeds document must satisfy beyond its shape. All problems are found, not only the first.
 
 use super::{Feed, FeedLine, FeedProtocol, FeedsDocument};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -14,7 +16,7 @@ pub const WINDOW_PACKETS_MAX: u32 = 65_536;
 pub const GAP_TIMEOUT_US_MAX: u64 = 60_000_000;
 
 /// One thing that is wrong with a document: where, what, and what to do.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Problem {
     /// The field, as `feeds[2].lines.a.port`.
     pub path: String,
