@@ -1,6 +1,8 @@
 //! A `feedplane up` under test, with a session played to it over loopback, and its Redis.
 #![allow(dead_code)] // Each test binary uses its part.
 
+pub(crate) mod venue;
+
 use bus::{Content, Entry};
 use serde_json::Value;
 use std::collections::BTreeMap;
