@@ -5,8 +5,10 @@
 //! ([`Position`]), how a reader notices that something is missing ([`Continuity`]), how streams are read and divided
 //! ([`consumer`]), what a record of `calculated_features` is ([`FeatureRecord`]), what is said about
 //! orders ([`Instruction`], [`Report`]), what a trained model is ([`ModelCard`]) and says ([`Score`]), the documents
-//! that configure the processes ([`config`]), and how their versions reach them ([`control`]). The contract in words is `docs/streams.md`.
+//! that configure the processes ([`config`]), and how their versions reach them ([`control`]). The contract in words is
+//! `docs/streams.md`.
 
+mod address;
 pub mod config;
 pub mod consumer;
 mod continuity;
@@ -23,6 +25,7 @@ mod reply;
 mod score;
 mod trading;
 
+pub use address::{REDIS_PASSWORD_VARIABLE, redis_address};
 pub use continuity::{Continuity, Verdict};
 pub use entry::{Content, Entry, EntryError, is_channel_clear, reason_name};
 pub use feature::{FeatureError, FeatureRecord, FeatureSchema, FeatureSpec, Quality};
