@@ -1,8 +1,8 @@
 //! Reading a document: bounded, and with an error that says where in the file and what to do.
 
 use super::{
-    ArchiverDocument, DataplaneDocument, FeaturesDocument, FeedsDocument, GatewayDocument, Problem,
-    RiskDocument, StrategyDocument, UpDocument,
+    ArchiverDocument, ControlplaneDocument, DataplaneDocument, FeaturesDocument, FeedsDocument,
+    GatewayDocument, Problem, RiskDocument, StrategyDocument, UpDocument,
 };
 use serde::de::DeserializeOwned;
 use std::io::Read;
@@ -104,6 +104,26 @@ impl ArchiverDocument {
     /// As [`FeedsDocument::load`].
     pub fn parse(bytes: &[u8]) -> Result<ArchiverDocument, DocumentError> {
         let document: ArchiverDocument = parse(bytes)?;
+        let problems = document.validate();
+        valid(document, problems)
+    }
+}
+
+impl ControlplaneDocument {
+    /// Reads and checks a document. Paths stay as written: relative to where the process runs.
+    ///
+    /// # Errors
+    /// As [`FeedsDocument::load`].
+    pub fn load(path: &Path) -> Result<ControlplaneDocument, DocumentError> {
+        ControlplaneDocument::parse(&read(path)?)
+    }
+
+    /// Reads and checks a document from its bytes.
+    ///
+    /// # Errors
+    /// As [`FeedsDocument::load`].
+    pub fn parse(bytes: &[u8]) -> Result<ControlplaneDocument, DocumentError> {
+        let document: ControlplaneDocument = parse(bytes)?;
         let problems = document.validate();
         valid(document, problems)
     }

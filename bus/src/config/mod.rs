@@ -2,6 +2,7 @@
 //! every field's comment is the operator's manual.
 
 mod archiver;
+mod controlplane;
 mod dataplane;
 mod features;
 mod feeds;
@@ -15,6 +16,7 @@ mod up;
 mod validate;
 
 pub use archiver::{ArchiverDocument, BatchSection, RetentionSection};
+pub use controlplane::{CONFIGURED_SERVICES, ControlplaneDocument, ControlplaneLimits, TlsSection};
 pub use dataplane::{
     BackendChoice, DataplaneDocument, PublisherSection, ReceiveSection, StatusSection, WaitStrategy,
     WorkerSection, XdpModeChoice,
