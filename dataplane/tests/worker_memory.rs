@@ -77,7 +77,7 @@ fn write_feeds(folder: &Path, channels: &[Channel], but_last: bool) {
     if but_last {
         feeds.pop();
     }
-    std::fs::write(folder.join("feeds.yaml"), serde_json::to_string(&FeedsDocument { feeds }).unwrap())
+    std::fs::write(folder.join("feeds.yaml"), serde_json::to_string(&FeedsDocument { feeds, filters: Vec::new() }).unwrap())
         .unwrap();
 }
 

@@ -23,6 +23,9 @@ pub struct DataplaneDocument {
     /// Where the process says how it is; nowhere when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<StatusSection>,
+    /// Where the control plane beside it finds it, and where its versions of documents are kept; none when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub control: Option<ControlSection>,
     /// Where metrics and health are; nowhere when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub health: Option<HealthSection>,
@@ -195,6 +198,18 @@ fn default_interval_ms() -> u64 {
     1_000
 }
 
+/// Where the control plane finds the process, and what it has said before.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ControlSection {
+    /// A unix socket, made at the start with mode 0660. Who may speak there: root, this process's user, and the
+    /// socket's group (`chgrp`, or a folder with the group's bit). At most 107 bytes.
+    pub socket: PathBuf,
+    /// A folder of this process alone, made when it is not there. It keeps the versions of documents that were
+    /// accepted, so that a start without a control plane begins with them.
+    pub state: PathBuf,
+}
+
 /// The lowest and highest number of UMEM frames: 4 MiB to 1 GiB.
 const FRAMES: std::ops::RangeInclusive<u32> = 1 << 10..=1 << 18;
 /// Of ring entries, in a receive ring or between a worker and the publisher.
@@ -258,6 +273,16 @@ impl DataplaneDocument {
         if self.status.as_ref().is_some_and(|status| status.interval_ms == 0) {
             problem("status.interval_ms".into(), "is 0; choose at least 1".into());
         }
+        if let Some(control) = &self.control {
+            for (path, file) in [("control.socket", &control.socket), ("control.state", &control.state)] {
+                if file.as_os_str().is_empty() {
+                    problem(path.into(), "is empty; name a path".into());
+                }
+            }
+            if control.socket == control.state {
+                problem("control.state".into(), "is the socket's path; name a folder".into());
+            }
+        }
         problems
     }
 }
@@ -274,6 +299,7 @@ workers:
 publisher: {redis: 'unix:///run/redis.sock'}
 status: {file: status.json}
 health: {listen: '127.0.0.1:9101'}
+control: {socket: control.sock, state: state}
 ";
 
     #[test]
@@ -296,6 +322,8 @@ health: {listen: '127.0.0.1:9101'}
             ("sock'}", "sock', shards: 0}", "publisher.shards"),
             ("status.json}", "status.json, interval_ms: 0}", "status.interval_ms"),
             ("127.0.0.1:9101", "localhost", "line 8"),
+            ("socket: control.sock", "socket: ''", "control.socket: is empty"),
+            ("state: state", "state: control.sock", "control.state: is the socket's path"),
         ];
         for (from, to, expected) in cases {
             let text = WHOLE.replace(from, to);

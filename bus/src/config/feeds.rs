@@ -11,6 +11,9 @@ use std::path::PathBuf;
 pub struct FeedsDocument {
     /// The channels, each with one or two lines.
     pub feeds: Vec<Feed>,
+    /// Packets of no feed that are dropped before the kernel has any work with them, or counted. At most 256.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub filters: Vec<Filter>,
 }
 
 /// One channel of one venue: the same messages on line A and, usually, line B.
@@ -85,4 +88,35 @@ pub struct FeedLine {
     /// Only packets from this sender (a source-specific join, when the group is multicast).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<Ipv4Addr>,
+}
+
+/// What becomes of UDP packets to a group that no feed takes. A feed's packets are never filtered; of the filters that a
+/// packet meets, the most exact one decides: port and source named, port, source, neither.
+///
+/// Filters work in XDP; a worker that receives through sockets says that it has none.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Filter {
+    /// A short name, unique among the filters: letters, digits, `-`, `_`, `.`; at most 32.
+    pub name: String,
+    /// Destination, a multicast group. Not one that the network itself needs (224.0.0.0/24, PTP's 224.0.1.129 to 132).
+    pub group: Ipv4Addr,
+    /// Destination UDP port; every port when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
+    /// Only packets from this sender.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<Ipv4Addr>,
+    /// What becomes of them.
+    pub action: FilterAction,
+}
+
+/// What a filter does with its packets. It counts them in either case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum FilterAction {
+    /// Dropped in the driver.
+    Drop,
+    /// Left to the kernel, as without a filter: an exception to a broader `drop`, or only to be counted.
+    Pass,
 }

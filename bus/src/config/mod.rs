@@ -18,14 +18,14 @@ mod validate;
 pub use archiver::{ArchiverDocument, BatchSection, RetentionSection};
 pub use controlplane::{CONFIGURED_SERVICES, ControlplaneDocument, ControlplaneLimits, TlsSection};
 pub use dataplane::{
-    BackendChoice, DataplaneDocument, PublisherSection, ReceiveSection, StatusSection, WaitStrategy,
+    BackendChoice, ControlSection, DataplaneDocument, PublisherSection, ReceiveSection, StatusSection, WaitStrategy,
     WorkerSection, XdpModeChoice,
 };
 pub use features::{
     Bars, Change, FEATURE_LEVELS_MAX, FEATURE_SET_NAME_BYTES_MAX, FEATURE_SETS_MAX, FEATURE_VALUES_MAX,
     FEATURE_WINDOW_MAX, Feature, FeatureSet, FeaturesDocument, InstrumentKey, PublishSection, StateSection,
 };
-pub use feeds::{Feed, FeedLine, FeedLines, FeedProtocol, FeedsDocument};
+pub use feeds::{Feed, FeedLine, FeedLines, FeedProtocol, FeedsDocument, Filter, FilterAction};
 pub use gateway::{
     FixSection, GATEWAY_SESSIONS_MAX, GatewayDocument, GatewayLimits, GatewaySession, OuchSection,
     ReconnectSection, TimeOfDay,
@@ -46,4 +46,6 @@ pub use strategy_kinds::{
     RulesSection, STRATEGY_QUANTITY_MAX, STRATEGY_TICKS_MAX, VersionChoice,
 };
 pub use up::{ArchiverUp, DataplaneUp, FeaturesUp, GatewayUp, StrategyUp, UP_SERVICES, UpDocument};
-pub use validate::{FEED_NAME_BYTES_MAX, FEEDS_MAX, GAP_TIMEOUT_US_MAX, Problem, WINDOW_PACKETS_MAX};
+pub use validate::{
+    FEED_NAME_BYTES_MAX, FEEDS_MAX, FILTERS_MAX, GAP_TIMEOUT_US_MAX, Problem, WINDOW_PACKETS_MAX,
+};

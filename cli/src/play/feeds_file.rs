@@ -117,7 +117,7 @@ pub(crate) fn write(
     first_sequences: &[Option<u64>],
 ) -> Result<()> {
     let feeds = channels.iter().zip(first_sequences).map(|(channel, first)| feed_of(channel, schema, *first));
-    let document = FeedsDocument { feeds: feeds.collect() };
+    let document = FeedsDocument { feeds: feeds.collect(), filters: Vec::new() };
     let text = serde_saphyr::to_string(&document)?;
     std::fs::write(path, text).with_context(|| path.display().to_string())
 }

@@ -44,7 +44,8 @@ fn play(test_name: &str, receive: &str) -> Option<(serde_json::Value, Vec<Record
     let folder = captures(test_name)?.join("cme_mdp3");
     let mut rig = Rig::new(test_name)?;
     rig.receive = receive.to_owned();
-    rig.write_feeds(&FeedsDocument { feeds: vec![feed(&folder.join("Cme.Futures.Mdp3.Sbe.v1.6.xml"))] });
+    let feeds = vec![feed(&folder.join("Cme.Futures.Mdp3.Sbe.v1.6.xml"))];
+    rig.write_feeds(&FeedsDocument { feeds, filters: Vec::new() });
     rig.start();
     let capture = Capture::open(&folder.join("Cme.Mdp3.Sbe.v6.1.pcap")).unwrap();
     let session = Recorded::new(capture, vec![channel()]);

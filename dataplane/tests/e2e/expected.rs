@@ -34,7 +34,7 @@ pub(crate) fn feeds_of(channels: &[Channel]) -> FeedsDocument {
         // Loaded machines pause a sender for longer than a network delays a packet.
         gap_timeout_us: 500_000,
     };
-    FeedsDocument { feeds: channels.iter().map(feed).collect() }
+    FeedsDocument { feeds: channels.iter().map(feed).collect(), filters: Vec::new() }
 }
 
 /// The ticks of a session, by channel, as one clean line would give them.
