@@ -8,6 +8,8 @@ use redis::{Cmd, Connection, ErrorKind, RedisError};
 use std::fmt;
 use std::time::Duration;
 
+const ADVICE_ON_PASSWORDS: &str =
+    "name a user in the address, redis://user@host, and give the password there or in REDISCLI_AUTH";
 /// Time between two attempts to connect.
 const RETRY: Duration = Duration::from_millis(100);
 /// Longest wait for Redis to take or to give bytes, beyond what was asked to wait for.
@@ -64,11 +66,11 @@ impl Refusal {
     /// What to do about it.
     fn advice(&self) -> Option<&'static str> {
         if self.error.kind() == ErrorKind::AuthenticationFailed {
-            return Some("give a user and a password in the address: redis://user:password@host");
+            return Some(ADVICE_ON_PASSWORDS);
         }
         Some(match self.error.code()? {
             "NOPERM" => "give the user the rights that docs/consumers.md lists",
-            "NOAUTH" | "WRONGPASS" => "give a user and a password in the address: redis://user:password@host",
+            "NOAUTH" | "WRONGPASS" => ADVICE_ON_PASSWORDS,
             "WRONGTYPE" => "another program uses this key: delete it, or take another database",
             "OOM" => "Redis is at maxmemory: raise it, or let streams hold fewer entries",
             "READONLY" => "this is a replica: name the master in the address",
@@ -112,7 +114,8 @@ impl Link {
     /// # Errors
     /// When the address cannot be understood.
     pub fn new(url: &str) -> Result<Link, ConsumerError> {
-        let client = redis::Client::open(url)
+        let client = crate::redis_address(url)
+            .and_then(redis::Client::open)
             .map_err(|source| ConsumerError::Address { url: url.to_owned(), source })?;
         Ok(Link { client, connection: None })
     }

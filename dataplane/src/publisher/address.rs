@@ -1,7 +1,7 @@
 //! A Redis URL, taken apart by the redis crate's rules.
 
 use super::PublisherError;
-use redis::{ConnectionAddr, IntoConnectionInfo};
+use redis::ConnectionAddr;
 use std::fmt;
 use std::path::PathBuf;
 
@@ -23,7 +23,7 @@ pub(super) enum Place {
 impl Address {
     pub(super) fn parse(url: &str) -> Result<Address, PublisherError> {
         let wrong = |reason: String| PublisherError::Url { reason };
-        let info = url.into_connection_info().map_err(|error| wrong(error.to_string()))?;
+        let info = bus::redis_address(url).map_err(|error| wrong(error.to_string()))?;
         let place = match info.addr() {
             ConnectionAddr::Tcp(host, port) => Place::Tcp(host.clone(), *port),
             ConnectionAddr::Unix(path) => Place::Unix(path.clone()),
