@@ -6,22 +6,34 @@
 mod backtest;
 mod chain;
 mod check;
+mod client;
+mod completions;
+mod config;
 mod decode;
 mod demo;
+mod get;
 mod model;
+mod output;
 mod play;
+mod status;
+mod token;
 mod trading;
 mod up;
 mod venue;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
+use client::Failure;
 use std::process::ExitCode;
 
 const EXIT_CODES: &str = "\
 Exit codes:
   0  Done. Also when the reader of standard output went away.
   1  An error, named on standard error.
-  2  The command line was not understood.";
+  2  The command line was not understood.
+  3  The control plane refused it: what was sent is not right.
+  4  Somebody else has changed it meanwhile; nothing was done.
+  5  Not allowed: no token, a wrong one, or one whose role may not.
+  6  Not reachable; what was asked for is not known to be done.";
 
 /// Exchange feeds in, one arbitrated stream of ticks out.
 #[derive(Parser)]
@@ -44,6 +56,17 @@ enum Command {
     Reduce(trading::ReduceArgs),
     Resume(trading::ResumeArgs),
     Trading(trading::ShowArgs),
+    Get(get::Args),
+    Apply(config::ApplyArgs),
+    Diff(config::DiffArgs),
+    History(config::HistoryArgs),
+    Rollback(config::RollbackArgs),
+    Status(status::Args),
+    Whoami(token::WhoamiArgs),
+    /// Work with tokens of the control plane.
+    #[command(subcommand)]
+    Token(token::TokenCommand),
+    Completions(completions::Args),
     /// Work with trained models and their registry in Redis.
     #[command(subcommand)]
     Model(model::ModelCommand),
@@ -70,6 +93,15 @@ fn main() -> ExitCode {
         Command::Reduce(args) => trading::reduce(&args),
         Command::Resume(args) => trading::resume(&args),
         Command::Trading(args) => trading::show(&args),
+        Command::Get(args) => get::run(&args),
+        Command::Apply(args) => config::apply(&args),
+        Command::Diff(args) => config::diff(&args),
+        Command::History(args) => config::history(&args),
+        Command::Rollback(args) => config::rollback(&args),
+        Command::Status(args) => status::run(&args),
+        Command::Whoami(args) => token::whoami(&args),
+        Command::Token(command) => token::run(&command),
+        Command::Completions(args) => completions::run(&args, &mut Cli::command()),
         Command::Model(command) => model::run(&command),
         Command::Feeds(FeedsCommand::Check(args)) => check::run(&args),
     };
@@ -78,7 +110,7 @@ fn main() -> ExitCode {
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("feedplane: {error:#}");
-            ExitCode::FAILURE
+            error.downcast_ref().map_or(ExitCode::FAILURE, |failure: &Failure| failure.exit_code().into())
         }
     }
 }

@@ -128,6 +128,6 @@ fn a_folder_that_is_no_model_is_refused_with_its_reason_and_nothing_is_written()
     let mut connection = redis::Client::open(url.as_str()).unwrap().get_connection().unwrap();
     assert_eq!(redis::cmd("DBSIZE").query::<u64>(&mut connection).unwrap(), 0);
     let (code, _, err) = feedplane("unix:///nowhere.sock", &["model", "list"]);
-    assert_eq!(code, Some(1));
+    assert_eq!(code, Some(6));
     assert!(err.contains("cannot be reached"), "{err}");
 }

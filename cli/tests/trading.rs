@@ -19,7 +19,10 @@ fn redis() -> Option<RedisServer> {
 /// Runs the command in a folder, without a terminal.
 fn feedplane(folder: &Path, redis: Option<&str>, arguments: &[&str]) -> (Option<i32>, String, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_feedplane"));
-    command.args(arguments).current_dir(folder).stdin(Stdio::null()).env_remove("FEEDPLANE_REDIS");
+    command.args(arguments).current_dir(folder).stdin(Stdio::null());
+    for variable in ["FEEDPLANE_REDIS", "FEEDPLANE_API", "FEEDPLANE_TOKEN", "FEEDPLANE_TOKEN_FILE"] {
+        command.env_remove(variable);
+    }
     command.env("USER", "trader").env_remove("SUDO_USER");
     if let Some(redis) = redis {
         command.env("FEEDPLANE_REDIS", redis);
@@ -123,11 +126,11 @@ fn without_a_redis_it_says_what_to_do() {
 
     let nobody = format!("unix://{}", folder.path().join("nobody.sock").display());
     let (code, _, err) = feedplane(folder.path(), Some(&nobody), &halt);
-    assert_eq!(code, Some(1));
+    assert_eq!(code, Some(6));
     assert!(err.contains("NOTHING was done") && err.contains("SIGTERM"), "{err}");
 
     let (code, _, err) = feedplane(folder.path(), Some("redis://me:secret@127.0.0.1:1"), &halt);
-    assert_eq!(code, Some(1));
+    assert_eq!(code, Some(6));
     assert!(err.contains("redis://…@127.0.0.1:1") && !err.contains("secret"), "{err}");
 
     std::fs::write(folder.path().join("up.yaml"), "nonsense: 1").unwrap();
@@ -156,7 +159,7 @@ fn the_redis_of_a_run_here_is_found() {
     // What is named goes before all.
     let (code, _, _) =
         feedplane(folder.path(), None, &["halt", "--reason", "x", "--redis", "redis://127.0.0.1:1"]);
-    assert_eq!(code, Some(1));
+    assert_eq!(code, Some(6));
     assert_eq!(states(&redis).len(), 3);
 }
 

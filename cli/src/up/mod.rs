@@ -13,6 +13,7 @@
 //! Nothing outlives it: a service ends with its thread, whatever ends that.
 
 mod backoff;
+pub(crate) mod control;
 mod databases;
 mod documents;
 mod http;
