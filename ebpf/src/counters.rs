@@ -1,7 +1,7 @@
 //! What became of every packet that the steering program saw, by reason. The order is that of `enum reason`
 //! in `bpf/steer.bpf.c`; the tests drive each branch and look at its counter.
 
-/// What became of a packet. All but [`Reason::Steered`] went on to the kernel untouched.
+/// What became of a packet. All but [`Reason::Steered`] and [`Reason::Filtered`] went on to the kernel untouched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u32)]
 pub enum Reason {
@@ -19,17 +19,19 @@ pub enum Reason {
     NotUdp = 5,
     /// The IPv4 length exceeds the frame, or the UDP length exceeds it or is less than its header.
     BadLength = 6,
-    /// UDP of no configured feed.
+    /// UDP of no configured feed, that no filter drops.
     NoFeed = 7,
     /// The driver leaves no room in front of the packet.
     NoMetadataRoom = 8,
     /// A feed's packet on a queue without socket.
     NoSocket = 9,
+    /// UDP of no configured feed, dropped by a filter.
+    Filtered = 10,
 }
 
 impl Reason {
     /// Every reason, in the order of the counters.
-    pub const ALL: [Reason; 10] = [
+    pub const ALL: [Reason; 11] = [
         Reason::Steered,
         Reason::Truncated,
         Reason::NotIpv4,
@@ -40,6 +42,7 @@ impl Reason {
         Reason::NoFeed,
         Reason::NoMetadataRoom,
         Reason::NoSocket,
+        Reason::Filtered,
     ];
 
     /// The name in metrics.
@@ -55,6 +58,7 @@ impl Reason {
             Reason::NoFeed => "no_feed",
             Reason::NoMetadataRoom => "no_metadata_room",
             Reason::NoSocket => "no_socket",
+            Reason::Filtered => "filtered",
         }
     }
 }

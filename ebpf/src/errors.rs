@@ -103,6 +103,12 @@ pub enum ChangeError {
     /// The feed map is full.
     #[error("the feed map holds {0} feeds and is full: load with a larger `feeds_max`")]
     FeedMapFull(u32),
+    /// The filter map is full.
+    #[error("the filter map holds {0} filters and is full: load with a larger `filters_max`")]
+    FilterMapFull(u32),
+    /// The filter is not in the map.
+    #[error("no such filter in the map")]
+    NoSuchFilter,
     /// The feed is not in the map.
     #[error("no such feed in the map")]
     NoSuchFeed,

@@ -30,6 +30,37 @@ impl fmt::Display for AttachMode {
     }
 }
 
+/// `NETDEV_XDP_ACT_BASIC` and `NETDEV_XDP_ACT_XSK_ZEROCOPY`, `linux/netdev.h`.
+const XDP_ACT_BASIC: u64 = 1;
+const XDP_ACT_ZERO_COPY: u64 = 1 << 3;
+
+/// What a driver says that it can do. The kernel tells it from 6.3 on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DriverFeatures {
+    /// Programs in the driver.
+    pub native_xdp: bool,
+    /// AF_XDP without a copy.
+    pub zero_copy: bool,
+}
+
+/// What the driver of an interface of the calling thread's network namespace can do; `None` when the kernel does not
+/// say.
+pub fn driver_features(ifindex: u32) -> Option<DriverFeatures> {
+    let mut options = libbpf_sys::bpf_xdp_query_opts {
+        sz: size_of::<libbpf_sys::bpf_xdp_query_opts>() as libbpf_sys::size_t,
+        feature_flags: u64::MAX,
+        ..Default::default()
+    };
+    crate::libbpf_log::capture();
+    // SAFETY: libbpf writes into the options, whose size they say, and which live through the call.
+    let result = unsafe { libbpf_sys::bpf_xdp_query(ifindex.cast_signed(), 0, &mut options) };
+    // Left as it was where the kernel has no such question.
+    (result == 0 && options.feature_flags != u64::MAX).then(|| DriverFeatures {
+        native_xdp: options.feature_flags & XDP_ACT_BASIC != 0,
+        zero_copy: options.feature_flags & XDP_ACT_ZERO_COPY != 0,
+    })
+}
+
 /// Whether the calling thread's network namespace has this interface. The kernel's own answer to an absent
 /// one (EINVAL) has other causes too.
 pub(crate) fn interface_exists(ifindex: u32) -> bool {

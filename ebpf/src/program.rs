@@ -1,20 +1,21 @@
 //! The steering program in the kernel: loading it, the maps it works on, and running it over a frame
 //! without a device.
 //!
-//! The skeleton only lives through the load. What stays are descriptors: one of the program, three of the
-//! maps, which a successor takes over.
+//! The skeleton only lives through the load. What stays are descriptors: one of the program, the others of
+//! the maps, which a successor takes over.
 
 use crate::counters::{Counters, Reason};
 use crate::diagnose::Phase;
 use crate::errors::{ChangeError, Errno, LoadError};
 use crate::feeds::{FeedKey, FeedValue, RawKey, RawValue};
+use crate::filters::{FilterAction, FilterKey, RawFilter};
 use crate::{libbpf_log, run};
 use libbpf_rs::skel::{OpenSkel, SkelBuilder};
 use libbpf_rs::{MapCore, MapFlags, MapHandle, libbpf_sys};
 use skeleton::SteerSkelBuilder;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use zerocopy::IntoBytes;
+use zerocopy::{FromBytes, IntoBytes};
 
 /// What libbpf-cargo made of `bpf/steer.bpf.c`.
 #[allow(missing_docs, unreachable_pub, clippy::all, clippy::pedantic, clippy::restriction)]
@@ -66,20 +67,33 @@ pub struct MapSizes {
     /// Queues that can have a socket: queue numbers are below this. Too low: a socket cannot be
     /// registered. Too high: 8 bytes of kernel memory each.
     pub queues_max: u32,
+    /// Filters: twice as many as there may be, because a change puts the new ones in before it takes the old ones out.
+    /// Too low: a filter cannot be added. Too high: about 80 bytes of kernel memory each, and 16 for each CPU.
+    pub filters_max: u32,
 }
 
 impl Default for MapSizes {
     fn default() -> Self {
-        Self { feeds_max: 4096, queues_max: 256 }
+        Self { feeds_max: 4096, queues_max: 256, filters_max: 512 }
     }
 }
 
-/// The three maps. They live as long as one descriptor does.
+/// The maps. They live as long as one descriptor does.
 #[derive(Debug)]
 pub(crate) struct Maps {
     feeds: MapHandle,
+    filters: MapHandle,
     sockets: MapHandle,
     counters: MapHandle,
+}
+
+/// What the kernel calls a program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProgramIdentity {
+    /// Its number: another one for each load.
+    pub id: u32,
+    /// A hash of its instructions: the same for each load of the same program.
+    pub tag: [u8; 8],
 }
 
 /// A steering program that is loaded and attached nowhere.
@@ -96,11 +110,12 @@ impl Program {
     /// # Errors
     /// What the kernel refused, with an explanation.
     pub fn load(variant: Variant, sizes: MapSizes) -> Result<Self, LoadError> {
-        if sizes.feeds_max == 0 || sizes.queues_max == 0 {
-            return Err(LoadError::BadRequest("the feed and socket maps need at least one entry"));
+        if sizes.feeds_max == 0 || sizes.queues_max == 0 || sizes.filters_max == 0 {
+            return Err(LoadError::BadRequest("each of the maps needs at least one entry"));
         }
         load(variant, |maps| {
             maps.feeds.set_max_entries(sizes.feeds_max)?;
+            maps.filters.set_max_entries(sizes.filters_max)?;
             maps.sockets.set_max_entries(sizes.queues_max)
         })
     }
@@ -109,6 +124,7 @@ impl Program {
     pub(crate) fn load_successor(&self) -> Result<Self, LoadError> {
         load(self.variant, |maps| {
             maps.feeds.reuse_fd(self.maps.feeds.as_fd())?;
+            maps.filters.reuse_fd(self.maps.filters.as_fd())?;
             maps.sockets.reuse_fd(self.maps.sockets.as_fd())?;
             maps.counters.reuse_fd(self.maps.counters.as_fd())
         })
@@ -127,6 +143,15 @@ impl Program {
 
     /// The size of the program as the kernel translated it, bytes; `None` when it does not say.
     pub(crate) fn translated_bytes(&self) -> Option<u32> {
+        self.info().map(|info| info.xlated_prog_len).filter(|bytes| *bytes > 0)
+    }
+
+    /// What the kernel calls the program; `None` when it does not say.
+    pub fn identity(&self) -> Option<ProgramIdentity> {
+        self.info().map(|info| ProgramIdentity { id: info.id, tag: info.tag })
+    }
+
+    fn info(&self) -> Option<libbpf_sys::bpf_prog_info> {
         let mut info = libbpf_sys::bpf_prog_info::default();
         let mut bytes = size_of::<libbpf_sys::bpf_prog_info>() as u32;
         // SAFETY: the kernel writes at most `bytes` bytes into `info`, which asks for no buffers.
@@ -137,7 +162,7 @@ impl Program {
                 &mut bytes,
             )
         };
-        (result == 0 && info.xlated_prog_len > 0).then_some(info.xlated_prog_len)
+        (result == 0).then_some(info)
     }
 
     /// Which of the programs this is.
@@ -175,6 +200,51 @@ impl Program {
         })
     }
 
+    /// Adds a filter, or changes what it does: its count begins anew then. Takes effect with the next packet.
+    ///
+    /// # Errors
+    /// The map is full, or the kernel refuses.
+    pub fn set_filter(&self, key: FilterKey, action: FilterAction) -> Result<(), ChangeError> {
+        let of_a_cpu = RawFilter::from(action).as_bytes().to_vec();
+        let cpus = libbpf_rs::num_possible_cpus().map_err(|error| map_error(Phase::ChangeMap, &error))?;
+        let key = RawKey::from(key);
+        self.maps.filters.update_percpu(key.as_bytes(), &vec![of_a_cpu; cpus], MapFlags::ANY).map_err(
+            |error| match Errno::of(Phase::ChangeMap, &error) {
+                Errno { number: libc::E2BIG, .. } => {
+                    ChangeError::FilterMapFull(self.maps.filters.max_entries())
+                }
+                errno => ChangeError::Map(errno),
+            },
+        )
+    }
+
+    /// Takes a filter out: its packets go to the kernel from now on.
+    ///
+    /// # Errors
+    /// The filter is not there, or the kernel refuses.
+    pub fn remove_filter(&self, key: FilterKey) -> Result<(), ChangeError> {
+        let key = RawKey::from(key);
+        self.maps.filters.delete(key.as_bytes()).map_err(|error| match Errno::of(Phase::ChangeMap, &error) {
+            Errno { number: libc::ENOENT, .. } => ChangeError::NoSuchFilter,
+            errno => ChangeError::Map(errno),
+        })
+    }
+
+    /// Packets that a filter has taken since it was set.
+    ///
+    /// # Errors
+    /// The filter is not there, or the kernel refuses.
+    pub fn filter_packets(&self, key: FilterKey) -> Result<u64, ChangeError> {
+        let key = RawKey::from(key);
+        let of_cpus = self
+            .maps
+            .filters
+            .lookup_percpu(key.as_bytes(), MapFlags::ANY)
+            .map_err(|error| map_error(Phase::ReadMap, &error))?
+            .ok_or(ChangeError::NoSuchFilter)?;
+        Ok(of_cpus.iter().filter_map(|bytes| Some(RawFilter::read_from_bytes(bytes).ok()?.packets)).sum())
+    }
+
     /// Sends the feeds' packets of `queue` to this AF_XDP socket. The kernel takes the entry out when the
     /// socket closes.
     ///
@@ -189,7 +259,7 @@ impl Program {
         self.maps
             .sockets
             .update(queue.as_bytes(), fd.as_bytes(), MapFlags::ANY)
-            .map_err(|error| ChangeError::Map(Errno::of(Phase::ChangeMap, &error)))
+            .map_err(|error| map_error(Phase::ChangeMap, &error))
     }
 
     /// What became of every packet so far.
@@ -203,7 +273,7 @@ impl Program {
                 .maps
                 .counters
                 .lookup_percpu((reason as u32).as_bytes(), MapFlags::ANY)
-                .map_err(|error| ChangeError::Map(Errno::of(Phase::ReadMap, &error)))?
+                .map_err(|error| map_error(Phase::ReadMap, &error))?
                 .unwrap_or_default();
             counters.packets[reason as usize] = of_cpus
                 .iter()
@@ -222,6 +292,10 @@ impl Program {
     pub fn run_once(&self, frame: &[u8]) -> Result<run::Outcome, Errno> {
         run::once(self.fd(), frame)
     }
+}
+
+fn map_error(phase: Phase, error: &libbpf_rs::Error) -> ChangeError {
+    ChangeError::Map(Errno::of(phase, error))
 }
 
 fn load(
@@ -255,6 +329,7 @@ fn load(
     };
     let maps = Maps {
         feeds: MapHandle::try_from(&loaded.maps.feeds).map_err(refused)?,
+        filters: MapHandle::try_from(&loaded.maps.filters).map_err(refused)?,
         sockets: MapHandle::try_from(&loaded.maps.sockets).map_err(refused)?,
         counters: MapHandle::try_from(&loaded.maps.counters).map_err(refused)?,
     };

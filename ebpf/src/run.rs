@@ -9,12 +9,15 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use zerocopy::FromBytes;
 
 const BPF_F_TEST_XDP_LIVE_FRAMES: u32 = 1 << 1;
+const XDP_DROP: u32 = 1;
 const XDP_PASS: u32 = 2;
 const XDP_REDIRECT: u32 = 4;
 
 /// What the program decided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
+    /// Gone.
+    Drop,
     /// On to the kernel.
     Pass,
     /// To the queue's socket.
@@ -46,6 +49,7 @@ pub(crate) fn once(program: BorrowedFd<'_>, frame: &[u8]) -> Result<Outcome, Err
     let front = out.len().saturating_sub(frame.len());
     let frame = out.split_off(front);
     let verdict = match options.retval {
+        XDP_DROP => Verdict::Drop,
         XDP_PASS => Verdict::Pass,
         XDP_REDIRECT => Verdict::Redirect,
         other => Verdict::Other(other),

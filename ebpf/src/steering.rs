@@ -2,14 +2,15 @@
 //! and exchanging the program while packets flow.
 //!
 //! [`Steering`] owns the program, its maps and the attachment; dropping it detaches, after which the kernel
-//! gets every packet again. A program that is bound to a device never leaves the `Steering` that it was
+//! gets every packet again. It can be detached and attached again, too, with program and maps as they are. A program that is bound to a device never leaves the `Steering` that it was
 //! loaded for, because the kernel does not always notice a foreign one.
 
 use crate::counters::Counters;
-use crate::errors::{ChangeError, LoadError};
+use crate::errors::{AttachError, ChangeError, LoadError};
 use crate::feeds::{FeedKey, FeedValue};
+use crate::filters::{FilterAction, FilterKey};
 use crate::link::{AttachMode, Link, interface_exists};
-use crate::program::{MapSizes, Program, Variant};
+use crate::program::{MapSizes, Program, ProgramIdentity, Variant};
 use std::os::fd::BorrowedFd;
 
 /// Where the program may run.
@@ -74,10 +75,11 @@ pub struct Fallback {
     pub reason: String,
 }
 
-/// An attached steering program.
+/// A steering program, attached unless it was detached for a time.
 #[derive(Debug)]
 pub struct Steering {
-    link: Link,
+    /// `None` while it is detached.
+    link: Option<Link>,
     program: Program,
     mode: AttachMode,
     ifindex: u32,
@@ -100,7 +102,7 @@ impl Steering {
             match try_load(ifindex, variant, mode, request.sizes) {
                 Ok((program, link)) => {
                     let mode = link.read_mode()?;
-                    return Ok(Self { link, program, mode, ifindex, fallbacks });
+                    return Ok(Self { link: Some(link), program, mode, ifindex, fallbacks });
                 }
                 Err(error) => {
                     let what = if variant == Variant::Plain { "" } else { " with hardware time" };
@@ -118,9 +120,37 @@ impl Steering {
         self.ifindex
     }
 
-    /// The mode in force, as the kernel told it.
+    /// The mode in force, as the kernel told it; of a detached one, the mode in which it is attached again.
     pub fn mode(&self) -> AttachMode {
         self.mode
+    }
+
+    /// Whether packets meet the program.
+    pub fn is_attached(&self) -> bool {
+        self.link.as_ref().is_some_and(Link::is_alive)
+    }
+
+    /// Takes the program off the interface: its packets go to the kernel. Maps and sockets stay as they are.
+    pub fn detach(&mut self) {
+        self.link = None;
+    }
+
+    /// Puts the program back to work in the mode that it had. Does nothing while it is attached.
+    ///
+    /// # Errors
+    /// Why not: somebody else's program may be there meanwhile, or the interface is gone.
+    pub fn attach(&mut self) -> Result<(), AttachError> {
+        if self.link.is_none() {
+            let link = Link::attach(self.program.fd(), self.ifindex, self.mode)?;
+            self.mode = link.read_mode()?;
+            self.link = Some(link);
+        }
+        Ok(())
+    }
+
+    /// What the kernel calls the program.
+    pub fn identity(&self) -> Option<ProgramIdentity> {
+        self.program.identity()
     }
 
     /// Whether the program asks the NIC for its receive time. (A packet may still have none.)
@@ -149,6 +179,30 @@ impl Steering {
         self.program.remove_feed(key)
     }
 
+    /// See [`Program::set_filter`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn set_filter(&self, key: FilterKey, action: FilterAction) -> Result<(), ChangeError> {
+        self.program.set_filter(key, action)
+    }
+
+    /// See [`Program::remove_filter`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn remove_filter(&self, key: FilterKey) -> Result<(), ChangeError> {
+        self.program.remove_filter(key)
+    }
+
+    /// See [`Program::filter_packets`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn filter_packets(&self, key: FilterKey) -> Result<u64, ChangeError> {
+        self.program.filter_packets(key)
+    }
+
     /// See [`Program::register_socket`].
     ///
     /// # Errors
@@ -166,16 +220,18 @@ impl Steering {
     }
 
     /// Loads the program anew onto the same maps and puts it in the place of the running one, without a
-    /// packet lost. Blocks its caller for 8 to 18 ms: never call it on a worker.
+    /// packet lost. A detached one stays detached. Blocks its caller for 8 to 18 ms: never call it on a worker.
     ///
     /// # Errors
     /// Why not; the old program runs on.
     pub fn replace_program(&mut self) -> Result<(), ChangeError> {
-        if !self.link.is_alive() {
+        if self.link.as_ref().is_some_and(|link| !link.is_alive()) {
             return Err(ChangeError::InterfaceGone(self.ifindex));
         }
         let successor = self.program.load_successor()?;
-        self.link.replace(successor.fd()).map_err(ChangeError::Update)?;
+        if let Some(link) = &self.link {
+            link.replace(successor.fd()).map_err(ChangeError::Update)?;
+        }
         self.program = successor;
         Ok(())
     }
@@ -202,7 +258,7 @@ fn check_device_bound_is_safe() -> Result<(), LoadError> {
     if harden.trim() == "2" {
         return Err(LoadError::Dangerous("net.core.bpf_jit_harden is 2"));
     }
-    let measured = Program::load(Variant::Plain, MapSizes { feeds_max: 1, queues_max: 1 })?;
+    let measured = Program::load(Variant::Plain, MapSizes { feeds_max: 1, queues_max: 1, filters_max: 1 })?;
     if measured.outgrows_its_page() {
         return Err(LoadError::Dangerous("its translation outgrows a page"));
     }

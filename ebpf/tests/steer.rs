@@ -4,7 +4,10 @@
 
 mod frames;
 
-use ebpf::{ChangeError, FeedKey, FeedValue, MapSizes, Metadata, Outcome, Program, Reason, Variant, Verdict};
+use ebpf::{
+    ChangeError, FeedKey, FeedValue, FilterAction, FilterKey, MapSizes, Metadata, Outcome, Program, Reason,
+    Variant, Verdict,
+};
 use frames::Frame;
 use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, FromRawFd, OwnedFd};
@@ -30,7 +33,8 @@ impl Bench {
     }
 
     fn without_socket() -> Self {
-        let program = Program::load(Variant::Plain, MapSizes { feeds_max: 4, queues_max: 2 }).expect("load");
+        let program = Program::load(Variant::Plain, MapSizes { feeds_max: 4, queues_max: 2, filters_max: 4 })
+            .expect("load");
         program.set_feed(ANY_SENDER, FeedValue { slot: 7, line: 1 }).unwrap();
         let entries = 64_u32;
         // SAFETY: plain system calls; the descriptor is owned here alone, and the option's value lives through
@@ -56,7 +60,12 @@ impl Bench {
         assert_eq!(changed.next(), None);
         assert_eq!(outcome.frame, frame, "the frame itself is never changed");
         let steered = reason == Reason::Steered;
-        assert_eq!(outcome.verdict, if steered { Verdict::Redirect } else { Verdict::Pass });
+        let expected = match reason {
+            Reason::Steered => Verdict::Redirect,
+            Reason::Filtered => Verdict::Drop,
+            _ => Verdict::Pass,
+        };
+        assert_eq!(outcome.verdict, expected);
         assert_eq!(outcome.metadata.is_some(), steered, "only steered packets carry metadata");
         (outcome, reason)
     }
@@ -254,4 +263,79 @@ fn a_queue_outside_of_the_map_and_a_descriptor_that_is_no_socket_are_refused() {
     let file = std::fs::File::open("/dev/null").unwrap();
     let wrong = bench.program.register_socket(1, file.as_fd());
     assert!(matches!(wrong, Err(ChangeError::Map(_))), "{wrong:?}");
+}
+
+const NOISE: Ipv4Addr = Ipv4Addr::new(233, 54, 12, 200);
+const WHOLE_GROUP: FilterKey = FilterKey { group: NOISE, port: None, source: None };
+
+#[test]
+fn a_packet_that_no_feed_takes_is_dropped_or_passed_by_the_most_exact_filter() {
+    if !needs_root("a_packet_that_no_feed_takes_is_dropped_or_passed_by_the_most_exact_filter") {
+        return;
+    }
+    let bench = Bench::new();
+    let of_port = FilterKey { port: Some(7), ..WHOLE_GROUP };
+    let of_source = FilterKey { source: Some(SENDER), ..WHOLE_GROUP };
+    let of_both = FilterKey { port: Some(7), ..of_source };
+    let fate =
+        |port, source| bench.run(&Frame { destination: NOISE, port, source, ..Frame::default() }.bytes()).1;
+    let fates = || [fate(7, SENDER), fate(7, STRANGER), fate(8, SENDER), fate(8, STRANGER)];
+    use Reason::{Filtered, NoFeed};
+    assert_eq!(fates(), [NoFeed, NoFeed, NoFeed, NoFeed]);
+    bench.program.set_filter(WHOLE_GROUP, FilterAction::Drop).unwrap();
+    assert_eq!(fates(), [Filtered, Filtered, Filtered, Filtered]);
+    bench.program.set_filter(of_source, FilterAction::Pass).unwrap();
+    assert_eq!(fates(), [NoFeed, Filtered, NoFeed, Filtered]);
+    bench.program.set_filter(of_port, FilterAction::Drop).unwrap();
+    assert_eq!(fates(), [Filtered, Filtered, NoFeed, Filtered]);
+    bench.program.set_filter(of_both, FilterAction::Pass).unwrap();
+    assert_eq!(fates(), [NoFeed, Filtered, NoFeed, Filtered]);
+    let counts =
+        [WHOLE_GROUP, of_source, of_port, of_both].map(|key| bench.program.filter_packets(key).unwrap());
+    assert_eq!(counts, [4 + 2 + 1 + 1, 2 + 1 + 1, 2 + 1, 1]);
+    bench.program.remove_filter(WHOLE_GROUP).unwrap();
+    assert_eq!(fates(), [NoFeed, Filtered, NoFeed, NoFeed]);
+}
+
+#[test]
+fn a_filter_takes_no_feeds_packet_and_nothing_that_is_no_multicast() {
+    if !needs_root("a_filter_takes_no_feeds_packet_and_nothing_that_is_no_multicast") {
+        return;
+    }
+    let bench = Bench::new();
+    let own = Ipv4Addr::new(10, 0, 0, 7);
+    for group in [GROUP, own] {
+        for key in [
+            FilterKey { group, port: None, source: None },
+            FilterKey { group, port: Some(PORT), source: Some(SENDER) },
+        ] {
+            bench.program.set_filter(key, FilterAction::Drop).unwrap();
+        }
+    }
+    assert_eq!(bench.run(&Frame::default().bytes()).1, Reason::Steered);
+    assert_eq!(bench.run(&Frame { destination: own, ..Frame::default() }.bytes()).1, Reason::NoFeed);
+    assert_eq!(bench.run(&Frame { protocol: 2, ..Frame::default() }.bytes()).1, Reason::NotUdp);
+    assert_eq!(bench.run(&Frame { fragment: 0x2000, ..Frame::default() }.bytes()).1, Reason::Fragment);
+    assert_eq!(bench.run(&Frame { port: PORT + 1, ..Frame::default() }.bytes()).1, Reason::Filtered);
+}
+
+#[test]
+fn a_filter_that_changes_counts_anew_and_a_full_map_says_so() {
+    if !needs_root("a_filter_that_changes_counts_anew_and_a_full_map_says_so") {
+        return;
+    }
+    let bench = Bench::new();
+    bench.program.set_filter(WHOLE_GROUP, FilterAction::Drop).unwrap();
+    bench.run(&Frame { destination: NOISE, ..Frame::default() }.bytes());
+    assert_eq!(bench.program.filter_packets(WHOLE_GROUP).unwrap(), 1);
+    bench.program.set_filter(WHOLE_GROUP, FilterAction::Pass).unwrap();
+    assert_eq!(bench.program.filter_packets(WHOLE_GROUP).unwrap(), 0);
+    for port in 1..=3 {
+        bench.program.set_filter(FilterKey { port: Some(port), ..WHOLE_GROUP }, FilterAction::Drop).unwrap();
+    }
+    let absent = FilterKey { port: Some(9), ..WHOLE_GROUP };
+    let full = bench.program.set_filter(absent, FilterAction::Drop);
+    assert!(matches!(full, Err(ChangeError::FilterMapFull(4))), "{full:?}");
+    assert!(matches!(bench.program.remove_filter(absent), Err(ChangeError::NoSuchFilter)));
+    assert!(matches!(bench.program.filter_packets(absent), Err(ChangeError::NoSuchFilter)));
 }

@@ -3,7 +3,7 @@
 
 use ebpf::{
     AttachMode, AttachRequest, ChangeError, FeedKey, FeedValue, Generator, HardwareTime, LoadError,
-    LoadRequest, Pass, Steering,
+    LoadRequest, Pass, Steering, driver_features,
 };
 use lab::network::Network;
 use std::ffi::CString;
@@ -103,6 +103,59 @@ fn a_program_is_replaced_on_its_device_and_its_maps_go_on() {
         assert_eq!(steering.mode(), mode);
         steering.remove_feed(key).expect("the feed is in the map that the successor took over");
     }
+}
+
+#[test]
+fn a_detached_program_comes_back_with_its_maps_in_the_mode_that_it_had() {
+    let Some(network) = network("a_detached_program_comes_back_with_its_maps_in_the_mode_that_it_had") else {
+        return;
+    };
+    let is_on = || network.tool("ip", &["link", "show", "b0"]).unwrap().contains(" xdp");
+    for attach in [AttachRequest::Native, AttachRequest::Generic] {
+        let mut steering = Steering::load(ifindex("b0"), &request(attach)).unwrap();
+        let (mode, identity) = (steering.mode(), steering.identity().unwrap());
+        let key = FeedKey { destination: Ipv4Addr::new(239, 1, 1, 1), port: 1, source: None };
+        steering.set_feed(key, FeedValue { slot: 1, line: 0 }).unwrap();
+        assert!(steering.is_attached() && is_on());
+        for _ in 0..2 {
+            steering.detach();
+            assert!(!steering.is_attached() && !is_on());
+        }
+        steering.replace_program().unwrap();
+        assert!(!steering.is_attached() && !is_on());
+        for _ in 0..2 {
+            steering.attach().unwrap();
+            assert!(steering.is_attached() && is_on());
+        }
+        assert_eq!(steering.mode(), mode);
+        let now = steering.identity().unwrap();
+        assert_eq!((now.tag, now.id != identity.id), (identity.tag, true));
+        steering.remove_feed(key).expect("the feed is in the map still");
+    }
+}
+
+#[test]
+fn where_another_program_has_taken_the_place_attaching_says_so() {
+    let Some(_network) = network("where_another_program_has_taken_the_place_attaching_says_so") else {
+        return;
+    };
+    let mut steering = Steering::load(ifindex("b0"), &request(AttachRequest::Native)).unwrap();
+    steering.detach();
+    let other = Pass::attach(ifindex("b0")).unwrap();
+    let refused = steering.attach().unwrap_err();
+    assert!(refused.to_string().contains("another XDP program"), "{refused}");
+    drop(other);
+    steering.attach().unwrap();
+}
+
+#[test]
+fn a_driver_says_what_it_can_do() {
+    let Some(_network) = network("a_driver_says_what_it_can_do") else { return };
+    let veth = driver_features(ifindex("b0"));
+    assert!(veth.is_none_or(|features| features.native_xdp && !features.zero_copy), "{veth:?}");
+    let loopback = driver_features(ifindex("lo"));
+    assert!(loopback.is_none_or(|features| !features.native_xdp), "{loopback:?}");
+    assert_eq!(driver_features(9999), None);
 }
 
 #[test]

@@ -6,9 +6,10 @@
 // Packet pointers move by constants only, so that the verifier takes the program from a process without
 // CAP_PERFMON; what lies behind a variable number of options is copied out by a helper.
 //
-// It owns nothing: the three maps below outlive it (user space holds them and hands them to its successor).
+// It owns nothing: the maps below outlive it (user space holds them and hands them to its successor).
 // Invariant: a packet that is redirected has whole Ethernet, IPv4 and UDP headers, a UDP length that fits in
-// the packet, and metadata; a packet that is not redirected reaches the kernel as it came.
+// the packet, and metadata; a packet that no feed takes may be dropped by a filter; every other one reaches the
+// kernel as it came.
 
 #include <linux/bpf.h>
 #include <bpf/bpf_endian.h>
@@ -40,6 +41,7 @@ enum reason {
 	NO_FEED,
 	NO_METADATA_ROOM,
 	NO_SOCKET,
+	FILTERED,
 	REASONS,
 };
 
@@ -55,6 +57,13 @@ struct feed_value {
 	__u16 slot;
 	__u8 line;
 	__u8 zero;
+};
+
+// Shared with `filters.rs`. Found by a `feed_key` whose port may be 0, for any.
+struct filter_value {
+	__u64 packets;
+	__u32 drop; /* 0 = leave them to the kernel */
+	__u32 zero;
 };
 
 // Shared with `metadata.rs`. Host order.
@@ -111,6 +120,14 @@ struct {
 	__type(value, struct feed_value);
 } feeds SEC(".maps");
 
+// Each CPU counts in its own value.
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_HASH);
+	__uint(max_entries, 1);
+	__type(key, struct feed_key);
+	__type(value, struct filter_value);
+} filters SEC(".maps");
+
 struct {
 	__uint(type, BPF_MAP_TYPE_XSKMAP);
 	__uint(max_entries, 1);
@@ -139,7 +156,9 @@ static __always_inline void count(__u32 reason)
 static __always_inline int finish(__u32 reason)
 {
 	count(reason);
-	return reason == STEERED ? XDP_REDIRECT : XDP_PASS;
+	if (reason == STEERED)
+		return XDP_REDIRECT;
+	return reason == FILTERED ? XDP_DROP : XDP_PASS;
 }
 
 static __always_inline struct feed_value *find_feed(const struct ipv4 *ip, __be16 port)
@@ -155,6 +174,30 @@ static __always_inline struct feed_value *find_feed(const struct ipv4 *ip, __be1
 		return feed;
 	key.source = 0;
 	return bpf_map_lookup_elem(&feeds, &key);
+}
+
+// What becomes of a packet that no feed takes. The most exact filter decides: of this port and source, of this
+// port, of this source, of the group. Only multicast is filtered, so the machine's own traffic pays nothing.
+static __always_inline enum reason filter(const struct ipv4 *ip, __be16 port)
+{
+	struct feed_key key = {
+		.destination = ip->destination,
+	};
+	struct filter_value *found;
+
+	if ((ip->destination & bpf_htonl(0xf0000000)) != bpf_htonl(0xe0000000))
+		return NO_FEED;
+#pragma unroll
+	for (int i = 0; i < 4; i++) {
+		key.port = i & 2 ? 0 : port;
+		key.source = i & 1 ? 0 : ip->source;
+		found = bpf_map_lookup_elem(&filters, &key);
+		if (found) {
+			found->packets++;
+			return found->drop ? FILTERED : NO_FEED;
+		}
+	}
+	return NO_FEED;
 }
 
 static __always_inline enum reason steer(struct xdp_md *ctx, int device_bound)
@@ -217,7 +260,7 @@ static __always_inline enum reason steer(struct xdp_md *ctx, int device_bound)
 
 	feed = find_feed(ip, udp.destination_port);
 	if (!feed)
-		return NO_FEED;
+		return filter(ip, udp.destination_port);
 
 	// Before the metadata is made room for: some NICs leave their time in the bytes in front of the packet.
 	if (device_bound && bpf_xdp_metadata_rx_timestamp(ctx, &hardware_ns))
