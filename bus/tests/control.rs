@@ -5,7 +5,8 @@
 
 use bus::config::ArchiverDocument;
 use bus::control::{
-    AtStart, ConfigVersion, Follower, FollowerConfig, ManagedDocument, Offered, ProcessReport, ProcessState,
+    AtStart, Begin, ConfigVersion, Follower, FollowerConfig, ManagedDocument, Offered, ProcessReport,
+    ProcessState,
 };
 use bus::names::{CONFIG_CHANGES, config_key, processes_key};
 use lab::redis_server::RedisServer;
@@ -82,7 +83,13 @@ impl Rig {
 
 fn offered(follower: &Follower<ArchiverDocument>) -> Offered<ArchiverDocument> {
     let end = Instant::now() + PATIENCE;
-    follower.wait(|| Instant::now() > end).expect("nothing is offered")
+    loop {
+        match follower.take() {
+            Some(offered) => return offered,
+            None => assert!(Instant::now() < end, "nothing is offered"),
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
 }
 
 fn is_refused(report: &ProcessReport) -> bool {
@@ -299,4 +306,34 @@ fn an_orderly_end_takes_the_report_back_and_old_ones_go_by_themselves() {
     rig.report_when(|_| true);
     drop(follower);
     assert_eq!(rig.report(), None);
+}
+
+#[test]
+fn who_must_not_run_its_own_document_stands_still_until_a_version_can_be_used() {
+    let mut rig = Rig::new();
+    rig.write(1, "no json");
+    let (follower, at_start) = rig.start();
+    let told = std::sync::Mutex::new(Vec::new());
+    let (begun, _follower) = std::thread::scope(|scope| {
+        let told = &told;
+        let beginning = scope.spawn(move || {
+            let check = |document: &ArchiverDocument| match document.lease_ms {
+                600 => Err("600 is not wanted here".to_owned()),
+                _ => Ok(()),
+            };
+            let told = |why: &str| told.lock().unwrap().push(why.to_owned());
+            (follower.begin(at_start, check, told, || false), follower)
+        });
+        rig.report_when(|report| is_refused(report) && report.wanted == Some(1));
+        rig.write(2, r#"{"lease_ms": 600}"#);
+        let report = rig.report_when(|report| report.wanted == Some(2) && is_refused(report));
+        assert_eq!(report.reason.as_deref(), Some("600 is not wanted here"));
+        assert!(!beginning.is_finished());
+        rig.write(3, r#"{"lease_ms": 700}"#);
+        beginning.join().unwrap()
+    });
+    let Begin::Version(found) = begun else { panic!("{begun:?}") };
+    assert_eq!((found.version, found.document.lease_ms), (3, 700));
+    let told = told.into_inner().unwrap();
+    assert!(told.len() == 2 && told[0].contains("no JSON") && told[1].contains("600"), "{told:?}");
 }

@@ -1,5 +1,6 @@
 //! What every process shows of itself: how it starts ([`run_service`]), its log, its metrics and health
-//! ([`Vitals`]), and how it is asked to end ([`Stop`]). One way for all of them.
+//! ([`Vitals`]), and how it is asked to end ([`Stop`]) or to read its configuration again ([`Hangup`]). One way for all of
+//! them.
 //!
 //! A process makes one [`Vitals`] at its start. Metrics are made with the macros of the crate `metrics`,
 //! anywhere. Readiness is a list of parts, each good or with a reason; a process is ready when all are.
@@ -12,5 +13,5 @@ mod stop;
 
 pub use endpoint::{Part, Vitals};
 pub use log::LogFormat;
-pub use process::{ServiceArgs, run_service};
-pub use stop::Stop;
+pub use process::{ManagedArgs, ServiceArgs, run_service};
+pub use stop::{Hangup, Stop};

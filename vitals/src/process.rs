@@ -20,6 +20,16 @@ pub struct ServiceArgs {
     pub log_format: LogFormat,
 }
 
+/// The command line of a service whose configuration the control plane can change while it runs, beside [`ServiceArgs`].
+#[derive(Args, Clone, Copy, Debug)]
+pub struct ManagedArgs {
+    /// Takes the newest version of its document from Redis, at the start and whenever there is another, and says what it
+    /// runs (docs/controlplane.md). Its own document says what belongs to this process alone, and everything while there
+    /// is no version.
+    #[arg(long)]
+    pub managed: bool,
+}
+
 /// Starts the log, runs the service, logs the error that ends it.
 pub fn run_service<E: Display>(
     args: &ServiceArgs,

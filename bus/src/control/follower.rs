@@ -25,6 +25,8 @@ use tracing::{error, info, warn};
 
 /// How long an ending process waits until its report is taken back.
 const END_WITHIN: Duration = Duration::from_millis(500);
+/// Between two looks of a process that stands still.
+const STANDING_STILL: Duration = Duration::from_millis(20);
 
 /// What the process is, for its report.
 #[derive(Clone, Debug)]
@@ -64,6 +66,17 @@ pub enum AtStart<T> {
     /// There is one, and it cannot be used, for this reason. Whoever decides about orders must not take its own document
     /// for it.
     Refused(String),
+}
+
+/// What a service begins with that must not run its own document while there is a version that cannot be used.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Begin<T> {
+    /// This version.
+    Version(Offered<T>),
+    /// Its own document: there is no version.
+    Own,
+    /// It was asked to end meanwhile.
+    Ended,
 }
 
 /// Follows one service's configuration. Dropping it takes the report back and ends the thread.
@@ -148,17 +161,47 @@ impl<T: ManagedDocument + Send + 'static> Follower<T> {
         inner.offered.take()
     }
 
-    /// Waits for a version that can be used, in a process that cannot run without; none when it is asked to end.
-    pub fn wait(&self, is_asked_to_end: impl Fn() -> bool) -> Option<Offered<T>> {
-        /// Between two looks: the delay of a stop.
-        const LOOK_EVERY: Duration = Duration::from_millis(20);
-        while !is_asked_to_end() {
-            if let Some(offered) = self.take() {
-                return Some(offered);
+    /// What a service begins with that must not run its own document while there is a version that cannot be used: it
+    /// stands still until there is one that can. `check` says what is wrong with a document beyond what its type says,
+    /// `stands_still` is told why.
+    pub fn begin(
+        &self,
+        at_start: AtStart<T>,
+        check: impl Fn(&T) -> Result<(), String>,
+        stands_still: impl Fn(&str),
+        is_asked_to_end: impl Fn() -> bool,
+    ) -> Begin<T> {
+        let says = |reason: &str| {
+            error!(
+                reason,
+                "there is a version of the configuration, and it cannot be used: nothing runs until one can"
+            );
+            stands_still(reason);
+        };
+        let mut found = match at_start {
+            AtStart::Version(found) => Some(found),
+            AtStart::Own => return Begin::Own,
+            AtStart::Refused(reason) => {
+                says(&reason);
+                None
             }
-            std::thread::sleep(LOOK_EVERY);
+        };
+        loop {
+            if let Some(found) = found.take() {
+                match check(&found.document) {
+                    Ok(()) => return Begin::Version(found),
+                    Err(reason) => {
+                        self.refused(&found, &reason);
+                        says(&reason);
+                    }
+                }
+            }
+            if is_asked_to_end() {
+                return Begin::Ended;
+            }
+            std::thread::sleep(STANDING_STILL);
+            found = self.take();
         }
-        None
     }
 
     /// The process runs it.

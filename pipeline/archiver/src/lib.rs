@@ -10,6 +10,7 @@
 pub mod catalogue;
 pub mod drop_copy;
 pub mod follow;
+pub mod managed;
 pub mod order_rows;
 pub mod rows;
 pub mod service;

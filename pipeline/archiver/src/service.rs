@@ -158,6 +158,11 @@ impl Archiver {
         Ok(Archiver { reader, writer })
     }
 
+    /// Whether one of its threads has ended.
+    pub fn is_ended(&self) -> bool {
+        self.reader.is_finished() || self.writer.is_finished()
+    }
+
     /// Waits until it has ended: when the stop is asked for, what was read is stored first. `false` when a
     /// thread has died by a defect of its own.
     pub fn join(self) -> bool {

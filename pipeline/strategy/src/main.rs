@@ -5,30 +5,32 @@ mod service;
 use anyhow::Context;
 use bus::config::StrategyDocument;
 use clap::Parser;
-use service::Service;
+use service::{Configured, Service};
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use tracing::info;
-use vitals::{ServiceArgs, Stop, Vitals, run_service};
+use vitals::{Hangup, ManagedArgs, ServiceArgs, Stop, Vitals, run_service};
 
 /// Runs the configured strategies on `raw_market_data` and `calculated_features`, checks every order before it is sent,
 /// and publishes those that pass to `order_instructions`.
 ///
 /// Signals: SIGTERM and SIGINT end it after everything that was made is published, open orders stay with the gateway; a
-/// second one ends it at once. SIGHUP reads the configuration again: limits and strategies change while it runs.
+/// second one ends it at once. SIGHUP reads the configuration again: limits and strategies change while it runs. With
+/// `--managed` they change with each version of the control plane instead, and SIGHUP is refused.
 #[derive(Parser)]
 #[command(version)]
 struct Args {
     #[command(flatten)]
     service: ServiceArgs,
+    #[command(flatten)]
+    managed: ManagedArgs,
 }
 
 fn main() -> ExitCode {
-    run_service(&Args::parse().service, run)
+    let args = Args::parse();
+    run_service(&args.service, |service| run(service, args.managed))
 }
 
-fn run(args: &ServiceArgs) -> anyhow::Result<()> {
+fn run(args: &ServiceArgs, ManagedArgs { managed }: ManagedArgs) -> anyhow::Result<()> {
     let document = StrategyDocument::load(&args.config)?;
     if args.check {
         service::check(&document)?;
@@ -37,11 +39,19 @@ fn run(args: &ServiceArgs) -> anyhow::Result<()> {
     }
     // Before anything else, so that a signal during start-up is not lost.
     let stop = Stop::on_signals()?;
-    let reload = Arc::new(AtomicBool::new(false));
-    signal_hook::flag::register(signal_hook::consts::SIGHUP, Arc::clone(&reload)).context("SIGHUP")?;
+    let hangup = Hangup::on_signal().context("SIGHUP")?;
     let vitals = Vitals::start(Some(document.health.listen))?;
-    let service = Service::new(document, args.config.clone(), reload, &vitals)?;
     // Signals come to the first thread: one that waits for Redis would take them for a broken connection.
-    let working = std::thread::Builder::new().name("strategy".into()).spawn(move || service.run(&stop))?;
-    working.join().map_err(|_| anyhow::anyhow!("the service panicked; see above"))
+    let path = args.config.clone();
+    let working = std::thread::Builder::new().name("strategy".into()).spawn(move || {
+        let begun = match managed {
+            true => Configured::by_versions(document, hangup, &vitals, &stop)?,
+            false => Some((document, Configured::ByFile { path, hangup })),
+        };
+        if let Some((document, configured)) = begun {
+            Service::new(document, configured, &vitals)?.run(&stop);
+        }
+        anyhow::Ok(())
+    })?;
+    working.join().map_err(|_| anyhow::anyhow!("the service panicked; see above"))?
 }

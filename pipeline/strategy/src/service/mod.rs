@@ -33,11 +33,9 @@ use bus::config::StrategyDocument;
 use bus::consumer::{Batch, ConsumerError, Lease, Members, MembersConfig, Reader, process_name};
 use bus::names::{RAW_MARKET_DATA, TRADING_STATE, shard_stream};
 use bus::{EntryError, Fields, StreamId, TradingMode, TradingState};
+pub(crate) use configure::Configured;
 use models::Models;
 use shard::{Shard, now_ns};
-use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use store::Store;
 use tracing::{error, info, warn};
@@ -59,8 +57,7 @@ const READ_BACK_EVERY: Duration = Duration::from_secs(30);
 /// A running strategy service.
 pub(crate) struct Service {
     document: StrategyDocument,
-    path: PathBuf,
-    reload: Arc<AtomicBool>,
+    configured: Configured,
     members: Members,
     reader: Reader,
     store: Store,
@@ -95,14 +92,13 @@ enum Kind {
 }
 
 impl Service {
-    /// Makes the service; nothing is connected yet. `reload` asks to read the document at `path` again.
+    /// Makes the service; nothing is connected yet. `configured` tells of another document.
     ///
     /// # Errors
     /// When the address of Redis cannot be understood, or a strategy cannot be built.
     pub(crate) fn new(
         document: StrategyDocument,
-        path: PathBuf,
-        reload: Arc<AtomicBool>,
+        configured: Configured,
         vitals: &Vitals,
     ) -> anyhow::Result<Service> {
         configure::hosted(&document)?;
@@ -138,8 +134,7 @@ impl Service {
             shown: Instant::now(),
             read_back: None,
             document,
-            path,
-            reload,
+            configured,
         })
     }
 
@@ -151,9 +146,7 @@ impl Service {
                 Ok(()) => self.parts.all_is_well(),
                 Err(error) => self.parts.trouble(&error),
             }
-            if self.reload.swap(false, Ordering::Relaxed) {
-                self.reload();
-            }
+            self.configure();
             self.show();
         }
         self.end();

@@ -6,6 +6,7 @@
 mod faults;
 mod gateway;
 mod interruptions;
+mod managed;
 #[path = "../models/support.rs"]
 #[allow(dead_code, reason = "shared with the models' tests")]
 mod model_support;

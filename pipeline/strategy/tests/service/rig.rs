@@ -1,7 +1,11 @@
 //! A private Redis, a market written as the data plane writes it, and the service as a process.
 
 use crate::gateway::{Gateway, now_ns};
-use bus::names::{EXECUTION_REPORTS, ORDER_INSTRUCTIONS, RAW_MARKET_DATA, shard_of, shard_stream};
+use bus::config::StrategyDocument;
+use bus::control::{ConfigVersion, ManagedDocument, ProcessReport, strip_local_fields};
+use bus::names::{
+    EXECUTION_REPORTS, ORDER_INSTRUCTIONS, RAW_MARKET_DATA, processes_key, shard_of, shard_stream,
+};
 use bus::{Entry, InstrumentRow};
 use lab::redis_server::RedisServer;
 use rustix::process::{Pid, Signal, kill_process};
@@ -318,7 +322,47 @@ impl Rig {
     }
 
     pub(crate) fn service(&self, member: &str) -> Service {
-        Service::start(&self.document(member), &self.folder.path().join(format!("{member}.log")))
+        self.start(member, &[])
+    }
+
+    /// One that takes its versions from Redis.
+    pub(crate) fn managed(&self, member: &str) -> Service {
+        self.start(member, &["--managed"])
+    }
+
+    pub(crate) fn start(&self, member: &str, arguments: &[&str]) -> Service {
+        Service::start(&self.document(member), &self.folder.path().join(format!("{member}.log")), arguments)
+    }
+
+    /// What a version says that is like our own document.
+    pub(crate) fn version(&self) -> serde_json::Value {
+        let own = StrategyDocument::load(&self.document("version")).unwrap();
+        let mut version = serde_json::to_value(own).unwrap();
+        strip_local_fields(StrategyDocument::SERVICE, &mut version);
+        version
+    }
+
+    /// Gives a version to the processes, as the control plane does.
+    pub(crate) fn distribute(&mut self, version: u64, document: &str) {
+        let version = ConfigVersion::new(version, document.into(), "anna", "drill", now_ns()).unwrap();
+        let mut transaction = redis::pipe();
+        version.distribute(StrategyDocument::SERVICE, transaction.atomic());
+        transaction.exec(self.connection()).unwrap();
+    }
+
+    /// Waits for a report of this member that is so.
+    pub(crate) fn report(&mut self, member: &str, is_it: impl Fn(&ProcessReport) -> bool) -> ProcessReport {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let key = processes_key(StrategyDocument::SERVICE);
+            let json: Option<Vec<u8>> = self.ask(&["HGET", &key, member]);
+            let report = json.map(|json| ProcessReport::parse(&json).unwrap());
+            match report {
+                Some(report) if is_it(&report) => return report,
+                other => assert!(Instant::now() < end, "the report stays {other:?}"),
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
     }
 }
 
@@ -329,12 +373,13 @@ pub(crate) struct Service {
 }
 
 impl Service {
-    fn start(config: &std::path::Path, log: &std::path::Path) -> Service {
+    fn start(config: &std::path::Path, log: &std::path::Path, arguments: &[&str]) -> Service {
         let file = std::fs::OpenOptions::new().create(true).append(true).open(log).unwrap();
         let child = Command::new(env!("CARGO_BIN_EXE_feedplane-strategy"))
             .arg("--config")
             .arg(config)
             .args(["--log-format", "json"])
+            .args(arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(file)
