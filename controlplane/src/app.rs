@@ -1,6 +1,7 @@
 //! What every handler gets: the store, who is let in, and the parts that live.
 
 use crate::access::Access;
+use crate::live::Live;
 use crate::store::Store;
 use axum::extract::FromRef;
 use bus::config::ControlplaneDocument;
@@ -15,6 +16,8 @@ pub struct App {
     pub store: Store,
     /// Tokens and limits.
     pub access: Access,
+    /// What lives: distribution, trading, status, events, orders, the market.
+    pub live: Live,
 }
 
 impl FromRef<App> for Store {

@@ -11,6 +11,9 @@
 pub mod access;
 pub mod api;
 pub mod app;
+pub mod config;
 pub mod console;
 pub mod link;
+pub mod live;
+pub mod server;
 pub mod store;

@@ -3,6 +3,7 @@
 //! What it does is in `docs/controlplane.md`.
 
 use super::{HealthSection, Problem};
+use crate::control::SERVICES;
 use crate::names::SHARDS_MAX;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -10,10 +11,6 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
-
-/// The documents that the control plane holds versions of, by service.
-pub const CONFIGURED_SERVICES: [&str; 6] =
-    ["feeds", "dataplane", "features", "strategy", "gateway", "archiver"];
 
 /// The configuration of one control plane. Paths are relative to where the process runs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -157,8 +154,8 @@ impl ControlplaneDocument {
                 problem(path, format!("is {value}; choose {} to {}", range.start(), range.end()));
             }
         }
-        for service in self.seed.keys().filter(|service| !CONFIGURED_SERVICES.contains(&service.as_str())) {
-            let known = CONFIGURED_SERVICES.join(", ");
+        for service in self.seed.keys().filter(|service| !SERVICES.contains(&service.as_str())) {
+            let known = SERVICES.join(", ");
             problem(&format!("seed.{service}"), format!("is no document; there are {known}"));
         }
         problems

@@ -16,7 +16,7 @@ mod up;
 mod validate;
 
 pub use archiver::{ArchiverDocument, BatchSection, RetentionSection};
-pub use controlplane::{CONFIGURED_SERVICES, ControlplaneDocument, ControlplaneLimits, TlsSection};
+pub use controlplane::{ControlplaneDocument, ControlplaneLimits, TlsSection};
 pub use dataplane::{
     BackendChoice, ControlSection, DataplaneDocument, PublisherSection, ReceiveSection, StatusSection, WaitStrategy,
     WorkerSection, XdpModeChoice,

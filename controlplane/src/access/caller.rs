@@ -4,7 +4,7 @@ use crate::access::Role;
 use crate::api::Problem;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 /// Longest reason, bytes: as long as one in `trading_state` may be.
 pub const REASON_BYTES_MAX: usize = 256;
@@ -59,6 +59,25 @@ pub struct Intent {
 }
 
 impl Intent {
+    /// What the control plane itself does, or takes over from `who` without a token: in the audit with the role `process`.
+    pub fn internal(who: &str, action: &str) -> Intent {
+        Intent {
+            caller: Caller {
+                token_id: String::new(),
+                name: who.to_owned(),
+                role: Role::Risk,
+                address: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+                expires_ns: None,
+            },
+            action: action.to_owned(),
+            reason: None,
+            precondition: Precondition::None,
+            dry_run: false,
+            key: None,
+            fingerprint: [0; 32],
+        }
+    }
+
     /// The reason given in the body, or else in query or header.
     ///
     /// # Errors

@@ -39,21 +39,23 @@ pub async fn guard(app: App, request: Request, next: Next) -> Response {
     metrics::counter!("feedplane_controlplane_requests_total", "status" => class).increment(1);
     let reads = matches!(method, Method::GET | Method::HEAD | Method::OPTIONS);
     if !reads && (status.is_client_error() || status.is_server_error()) {
-        refused(&app, &response, &method, &path, address).await;
+        if let Some(refusal) = refusal(&app, &response, &method, &path, address)
+            && let Err(error) = app.store.refused(refusal).await
+        {
+            tracing::warn!(%error, %address, "a refused change is not in the audit");
+        }
     }
     secure(&app, &mut response);
     response
 }
 
-/// Enters the refusal of a change, as far as the audit takes them.
-async fn refused(app: &App, response: &Response, method: &Method, path: &str, address: IpAddr) {
+/// The refusal of a change as the audit has it; none when it is only counted.
+fn refusal(app: &App, response: &Response, method: &Method, path: &str, address: IpAddr) -> Option<Refusal> {
     let caller = response.extensions().get::<Caller>();
-    let Some(uncounted) = app.access.record_refusal(caller.map(|caller| caller.token_id.as_str())) else {
-        return;
-    };
+    let uncounted = app.access.record_refusal(caller.map(|caller| caller.token_id.as_str()))?;
     let operation = response.extensions().get::<OperationId>();
     let problem = response.extensions().get::<Problem>();
-    let refusal = Refusal {
+    Some(Refusal {
         who: caller.map(|caller| (caller.name.clone(), caller.role.word().to_owned())),
         address: address.to_string(),
         action: operation.map_or_else(|| cut(method.as_str(), 32), |operation| operation.0.clone()),
@@ -61,10 +63,7 @@ async fn refused(app: &App, response: &Response, method: &Method, path: &str, ad
         status: response.status().as_u16(),
         why: problem.map(|problem| cut(&why(problem), WHY_BYTES_MAX)).unwrap_or_default(),
         uncounted,
-    };
-    if let Err(error) = app.store.refused(refusal).await {
-        tracing::warn!(%error, %address, "a refused change is not in the audit");
-    }
+    })
 }
 
 fn why(problem: &Problem) -> String {

@@ -7,11 +7,20 @@
 //! [`Change`](crate::store::Change) and commits it.
 
 mod answer;
+mod config;
+mod describe;
 mod extract;
+mod health;
+pub mod live;
 mod page;
+mod parts;
 mod problem;
+mod routing;
+mod tokens;
 
 pub use answer::{Answer, Stopped};
 pub use extract::{Body, Path, Query};
+pub(crate) use extract::{bytes, media_type, unsupported};
 pub use page::{PAGE_ITEMS, PAGE_ITEMS_MAX, Page, PageQuery, cursor, limit};
 pub use problem::{FieldProblem, PROBLEM_ERRORS_MAX, Problem};
+pub use routing::{description, router};

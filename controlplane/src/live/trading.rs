@@ -17,7 +17,7 @@
 use super::events::{Hub, Topic};
 use super::link::{BusError, BusLink};
 use super::now_ns;
-use crate::access::{Caller, Intent, Precondition, Role};
+use crate::access::{Intent, Precondition, Role};
 use crate::api::{Answer, Problem, Stopped};
 use crate::store::{Done, Store, WantedTrading};
 use axum::http::StatusCode;
@@ -26,7 +26,6 @@ use bus::{StreamId, TradingMode, TradingState, records_of_range};
 use metrics::{counter, gauge, histogram};
 use serde::Serialize;
 use serde_json::json;
-use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use utoipa::ToSchema;
@@ -286,21 +285,8 @@ impl TradingDesk {
             reason: format!("entry {id} of trading_state cannot be read: {why}"),
             time_ns: now_ns(),
         });
-        let intent = Intent {
-            caller: Caller {
-                token_id: String::new(),
-                name: shown(&state.by),
-                role: Role::Viewer,
-                address: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-                expires_ns: None,
-            },
-            action: "trading.taken_over".into(),
-            reason: Some(shown(&state.reason)),
-            precondition: Precondition::None,
-            dry_run: false,
-            key: None,
-            fingerprint: [0; 32],
-        };
+        let mut intent = Intent::internal(&shown(&state.by), "take_over_trading");
+        intent.reason = Some(shown(&state.reason));
         let decide = |before: Option<&WantedTrading>| match before.map_or(0, |before| before.revision) {
             revision if revision == behind => Ok(state),
             revision => Err(changed(revision)),

@@ -17,7 +17,6 @@ use crate::api::{Answer, Problem, Stopped};
 use axum::http::StatusCode;
 use bus::TradingState;
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 use sqlx::{Any, Row, Transaction};
 use tokio::sync::OwnedMutexGuard;
 
@@ -144,14 +143,8 @@ impl Change {
             return Err(Problem::new(StatusCode::INSUFFICIENT_STORAGE, message));
         }
         let text = document.to_string();
-        let head = VersionHead {
-            service: service.to_owned(),
-            version: after + 1,
-            sha256: hex(&Sha256::digest(&text)),
-            by: self.intent.caller.name.clone(),
-            reason: reason.to_owned(),
-            time_ns: self.time_ns,
-        };
+        let by = &self.intent.caller.name;
+        let head = VersionHead::of(service, after + 1, document, by, reason, self.time_ns);
         let query = "INSERT INTO versions (service, version, sha256, document, who, reason, time_ns) \
                      VALUES ($1, $2, $3, $4, $5, $6, $7)";
         sqlx::query(query)
@@ -208,11 +201,12 @@ impl Change {
             self.keep(&key, answer).await.map_err(Problem::from)?;
         }
         let details = json!({"before": bounded(done.before), "after": bounded(done.after)});
+        let internal = self.intent.caller.token_id.is_empty();
         let draft = Draft {
             time_ns: self.time_ns,
             who: self.intent.caller.name.clone(),
-            role: self.intent.caller.role.word().to_owned(),
-            address: self.intent.caller.address.to_string(),
+            role: if internal { "process".to_owned() } else { self.intent.caller.role.word().to_owned() },
+            address: if internal { String::new() } else { self.intent.caller.address.to_string() },
             action: self.intent.action.clone(),
             target: done.target,
             outcome: "done".to_owned(),

@@ -203,4 +203,19 @@ impl Change {
             .map_err(StoreError::from)?;
         Ok(Some(token))
     }
+
+    /// Whether any token of the role risk lets in.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn has_risk_token(&mut self) -> Result<bool, Problem> {
+        let query = "SELECT COUNT(*) FROM tokens WHERE role = 'risk' AND revoked_ns IS NULL AND COALESCE(expires_ns, $1) >= $1";
+        let count: i64 = sqlx::query(query)
+            .bind(signed(self.time_ns))
+            .fetch_one(&mut *self.transaction)
+            .await
+            .and_then(|row| row.try_get(0))
+            .map_err(StoreError::from)?;
+        Ok(count > 0)
+    }
 }

@@ -1,8 +1,9 @@
 //! Versions of documents: counted from 1 for each, only added.
 
-use super::{Store, StoreError, signed};
+use super::{Store, StoreError, hex, signed};
 use serde::Serialize;
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 use sqlx::Row;
 use sqlx::any::AnyRow;
 use utoipa::ToSchema;
@@ -40,6 +41,25 @@ pub struct VersionHead {
 const HEAD: &str = "service, version, sha256, who, reason, time_ns";
 
 impl VersionHead {
+    /// The head of a version of this document.
+    pub(crate) fn of(
+        service: &str,
+        version: u64,
+        document: &Value,
+        by: &str,
+        reason: &str,
+        time_ns: u64,
+    ) -> VersionHead {
+        VersionHead {
+            service: service.to_owned(),
+            version,
+            sha256: hex(&Sha256::digest(document.to_string())),
+            by: by.to_owned(),
+            reason: reason.to_owned(),
+            time_ns,
+        }
+    }
+
     fn read(row: &AnyRow) -> Result<VersionHead, StoreError> {
         Ok(VersionHead {
             service: row.try_get("service")?,
