@@ -18,7 +18,8 @@ export default tseslint.config(
       globals: {
         process: "readonly", console: "readonly", setTimeout: "readonly", setInterval: "readonly", clearInterval: "readonly",
         clearTimeout: "readonly", URL: "readonly", Buffer: "readonly", fetch: "readonly", document: "readonly", window: "readonly",
-        sessionStorage: "readonly", localStorage: "readonly", performance: "readonly", AbortController: "readonly",
+        sessionStorage: "readonly", history: "readonly", location: "readonly", dispatchEvent: "readonly", PopStateEvent: "readonly",
+        PerformanceObserver: "readonly", localStorage: "readonly", performance: "readonly", AbortController: "readonly",
       },
     },
   },

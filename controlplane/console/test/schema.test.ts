@@ -154,3 +154,10 @@ describe("a document as text", () => {
     expect(lineOf("{", "a")).toBe(1);
   });
 });
+
+describe("the documents of the mock", () => {
+  it("are good by the schemas of the services", () => {
+    const documents = JSON.parse(readFileSync(new URL("../e2e/fixtures/documents.json", import.meta.url), "utf8")) as Record<string, unknown>;
+    for (const [name, document] of Object.entries(documents)) expect(check(document, schemas[name]), name).toEqual([]);
+  });
+});

@@ -9,10 +9,12 @@ export interface Trading {
   mode: Mode;
   by: string;
   reason: string;
-  timeNs: number | undefined;
-  /** What was said and is not in Redis yet. */
-  pending: string;
-  followers: { service: string; member: string; mode: string }[];
+  /** When it was set. */
+  sinceNs: number | undefined;
+  /** Redis does not have it yet: those who follow it do not know. */
+  pending: boolean;
+  /** Why not, or what else is the matter. */
+  problem: string;
 }
 
 export interface Service {
@@ -112,17 +114,13 @@ const MODES = new Set(["active", "reducing", "halted"]);
 export function readTrading(value: unknown): Trading {
   const own = fields(value);
   const mode = text(own["mode"]);
-  const pending = own["pending"];
   return {
     mode: MODES.has(mode) ? (mode as Mode) : "unknown",
     by: text(own["by"]),
     reason: text(own["reason"]),
-    timeNs: number(own["time_ns"]),
-    pending: pending === null || pending === undefined || pending === false ? "" : text(fields(pending)["mode"]) || text(pending),
-    followers: list(own["followers"] ?? own["followed_by"]).map((entry) => {
-      const of = fields(entry);
-      return { service: text(of["service"]), member: text(of["member"]), mode: text(of["mode"]) };
-    }),
+    sinceNs: number(own["since_ns"]) ?? number(own["time_ns"]),
+    pending: flag(own["pending"]) ?? false,
+    problem: text(own["problem"]),
   };
 }
 

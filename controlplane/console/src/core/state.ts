@@ -153,7 +153,9 @@ function receive(event: ServerEvent): void {
 
 function takeStatus(value: Status, at: number): void {
   status.value = { value, at };
-  if (value.trading.mode !== "unknown" || trading.value === undefined) trading.value = { value: { ...value.trading, followers: value.trading.followers.length > 0 ? value.trading.followers : (trading.value?.value.followers ?? []) }, at };
+  if (value.trading.mode !== "unknown" || trading.value === undefined) {
+    trading.value = { value: value.trading, at };
+  }
   const seconds = (performance.timeOrigin + at) / 1000;
   const rate = (name: string): number | null => value.rates[name] ?? null;
   past.rates.push(seconds, [rate("ticks_per_s"), rate("records_per_s"), rate("instructions_per_s"), rate("reports_per_s"), rate("rows_per_s")]);

@@ -161,7 +161,7 @@ function follow(schema: Fields, root: Fields): Fields | undefined {
   for (let step = 0; step < REFERENCES_MAX; step += 1) {
     const reference = at["$ref"];
     if (typeof reference !== "string") return { ...at, ...over };
-    const { $ref: _, ...beside } = at;
+    const beside = Object.fromEntries(Object.entries(at).filter(([name]) => name !== "$ref"));
     over = { ...beside, ...over };
     at = target(reference, root);
   }
