@@ -5,18 +5,19 @@
 
 mod backtest;
 mod chain;
-mod check;
 mod client;
 mod completions;
 mod config;
 mod decode;
 mod demo;
+mod feeds;
 mod get;
 mod model;
 mod output;
 mod play;
 mod status;
 mod token;
+mod top;
 mod trading;
 mod up;
 mod venue;
@@ -62,6 +63,7 @@ enum Command {
     History(config::HistoryArgs),
     Rollback(config::RollbackArgs),
     Status(status::Args),
+    Top(top::Args),
     Whoami(token::WhoamiArgs),
     /// Work with tokens of the control plane.
     #[command(subcommand)]
@@ -77,7 +79,7 @@ enum Command {
 
 #[derive(Subcommand)]
 enum FeedsCommand {
-    Check(check::Args),
+    Check(feeds::Args),
 }
 
 fn main() -> ExitCode {
@@ -99,11 +101,12 @@ fn main() -> ExitCode {
         Command::History(args) => config::history(&args),
         Command::Rollback(args) => config::rollback(&args),
         Command::Status(args) => status::run(&args),
+        Command::Top(args) => top::run(&args),
         Command::Whoami(args) => token::whoami(&args),
         Command::Token(command) => token::run(&command),
         Command::Completions(args) => completions::run(&args, &mut Cli::command()),
         Command::Model(command) => model::run(&command),
-        Command::Feeds(FeedsCommand::Check(args)) => check::run(&args),
+        Command::Feeds(FeedsCommand::Check(args)) => feeds::run(&args),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -45,7 +45,10 @@ pub use strategy_kinds::{
     RULE_EXPRESSION_BYTES_MAX, RULES_MAX, Rule, RuleAction, RuleOrder, RulePrice, RuleTimeInForce,
     RulesSection, STRATEGY_QUANTITY_MAX, STRATEGY_TICKS_MAX, VersionChoice,
 };
-pub use up::{ArchiverUp, DataplaneUp, FeaturesUp, GatewayUp, StrategyUp, UP_SERVICES, UpDocument};
+pub use up::{
+    ArchiverUp, ControlplaneUp, DataplaneUp, FeaturesUp, GatewayUp, StrategyUp, UP_CONTROLPLANE_PORT,
+    UP_SERVICES, UpDocument,
+};
 pub use validate::{
     FEED_NAME_BYTES_MAX, FEEDS_MAX, FILTERS_MAX, GAP_TIMEOUT_US_MAX, Problem, WINDOW_PACKETS_MAX,
 };

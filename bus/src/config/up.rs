@@ -34,7 +34,7 @@ pub struct UpDocument {
     #[serde(default = "one")]
     pub shards: u16,
     /// Metrics and health in documents that are written here: the data plane on this port of 127.0.0.1,
-    /// then features, archiver, strategy and gateway. 0 takes free ports, others at each start.
+    /// then features, archiver, strategy, gateway and control plane. 0 takes free ports, others at each start.
     #[serde(default = "default_health_port")]
     pub health_port: u16,
     /// The data plane.
@@ -52,6 +52,10 @@ pub struct UpDocument {
     /// The order gateway.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gateway: Option<GatewayUp>,
+    /// The control plane: API and console. The documents that are written or named here become the first versions; from
+    /// then on the versions count, and what is changed here later is not taken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub controlplane: Option<ControlplaneUp>,
     /// The trading state with which this Redis begins, when nobody has set one in it yet. Left out: nothing is
     /// traded until somebody says `feedplane resume`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -133,8 +137,23 @@ pub struct GatewayUp {
     pub sessions: Option<Vec<GatewaySession>>,
 }
 
+/// The control plane: `document`, or nothing, or where it listens. With it, the other services obey versions.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ControlplaneUp {
+    /// Its document; nothing else is given then. The data plane's socket is `<folder>/controlplane/dataplane.sock` when
+    /// the data plane's document is written here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub document: Option<PathBuf>,
+    /// The port of 127.0.0.1 where API and console are: 8400 when left out; 0 takes a free one, another at each start.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
+}
+
 /// Services that can run: as many ports are used.
-pub const UP_SERVICES: u16 = 5;
+pub const UP_SERVICES: u16 = 6;
+/// Where API and console are when nothing is said.
+pub const UP_CONTROLPLANE_PORT: u16 = 8_400;
 
 fn default_folder() -> PathBuf {
     "run".into()
@@ -184,6 +203,12 @@ impl UpDocument {
             && features.sets.is_some()
         {
             problem("features.sets", "stands beside `document`, which has its own; remove one".into());
+        }
+        if let Some(controlplane) = &self.controlplane
+            && controlplane.document.is_some()
+            && controlplane.port.is_some()
+        {
+            problem("controlplane.port", "stands beside `document`, which says it itself; remove one".into());
         }
         if let Some(strategy) = &self.strategy {
             let parts = [("strategies", strategy.strategies.is_some()), ("risk", strategy.risk.is_some())];
@@ -270,10 +295,11 @@ archiver: {}
             ("{feeds: feeds.yaml,", "{document: dataplane.yaml,", "dataplane.interface_a: stands beside"),
             ("features: {}", "features: {document: a.yaml, sets: []}", "features.sets: stands beside"),
             ("folder: run", "shards: 0", "shards: is 0"),
-            ("folder: run", "health_port: 65532", "health_port: is 65532"),
+            ("folder: run", "health_port: 65531", "health_port: is 65531"),
             ("folder: run", "strategy: {}", "strategy.strategies: is missing"),
             ("folder: run", "gateway: {document: a.yaml, sessions: []}", "gateway.sessions: stands beside"),
             ("folder: run", "folder: ''", "folder: is empty"),
+            ("folder: run", "controlplane: {document: a.yaml, port: 1}", "controlplane.port: stands beside"),
         ];
         for (from, to, expected) in cases {
             let text = WHOLE.replace(from, to);

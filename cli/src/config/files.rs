@@ -2,14 +2,15 @@
 //! `feedplane get config NAME -o yaml` writes them.
 
 use anyhow::{Context, Result, bail, ensure};
-use bus::config::{CONFIGURED_SERVICES, DOCUMENT_BYTES_MAX};
+use bus::config::DOCUMENT_BYTES_MAX;
+use bus::control::SERVICES;
 use serde::Deserialize;
 use serde_json::Value;
 use std::io::Read;
 use std::path::Path;
 
 /// Largest file, bytes: one of every document, each as large as it may be.
-const FILE_BYTES_MAX: u64 = (CONFIGURED_SERVICES.len() * DOCUMENT_BYTES_MAX) as u64;
+const FILE_BYTES_MAX: u64 = (SERVICES.len() * DOCUMENT_BYTES_MAX) as u64;
 
 /// How a file is written, for `--help`.
 pub(super) const FORM: &str = "\
@@ -82,8 +83,8 @@ fn parse(text: &str) -> Result<Vec<Wanted>> {
     })?;
     let documents: Vec<Wanted> = documents.into_iter().flatten().collect();
     for wanted in &documents {
-        if !CONFIGURED_SERVICES.contains(&wanted.service.as_str()) {
-            bail!("service: is {:?}; there are {}", wanted.service, CONFIGURED_SERVICES.join(", "));
+        if !SERVICES.contains(&wanted.service.as_str()) {
+            bail!("service: is {:?}; there are {}", wanted.service, SERVICES.join(", "));
         }
         ensure!(wanted.document.is_object(), "document: of {} is no object", wanted.service);
         ensure!(

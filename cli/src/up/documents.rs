@@ -1,12 +1,13 @@
 //! From `up.yaml` to each service's own document: the one that it names, or one that is written here.
 
+use super::control::{Control, Local, passwords_of};
 use super::databases::{postgres_url, redis_url};
 use super::program::FindEndpoint;
 use anyhow::{Context, Result};
 use bus::TradingMode;
 use bus::config::{
-    ArchiverDocument, BackendChoice, DataplaneDocument, DataplaneUp, FeaturesDocument, FeedsDocument,
-    GatewayDocument, StrategyDocument, UP_SERVICES, UpDocument,
+    ArchiverDocument, BackendChoice, ControlplaneDocument, DataplaneDocument, DataplaneUp, FeaturesDocument,
+    FeedsDocument, GatewayDocument, StrategyDocument, UP_SERVICES, UpDocument,
 };
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -21,12 +22,13 @@ pub(super) enum Kind {
     Strategy,
     Gateway,
     Archiver,
+    Controlplane,
 }
 
 impl Kind {
-    /// The archiver is last: it stores what the others still say at their end.
+    /// The archiver stores what the others still say at their end, and until then the control plane shows how they are.
     pub(super) const ALL: [Kind; UP_SERVICES as usize] =
-        [Kind::Dataplane, Kind::Features, Kind::Strategy, Kind::Gateway, Kind::Archiver];
+        [Kind::Dataplane, Kind::Features, Kind::Strategy, Kind::Gateway, Kind::Archiver, Kind::Controlplane];
 
     /// Whose port it has, counted from the first.
     fn port(self) -> usize {
@@ -36,6 +38,7 @@ impl Kind {
             Kind::Archiver => 2,
             Kind::Strategy => 3,
             Kind::Gateway => 4,
+            Kind::Controlplane => 5,
         }
     }
 
@@ -46,6 +49,7 @@ impl Kind {
             Kind::Strategy => "strategy",
             Kind::Gateway => "gateway",
             Kind::Archiver => "archiver",
+            Kind::Controlplane => "controlplane",
         }
     }
 
@@ -66,6 +70,9 @@ impl Kind {
             Kind::Strategy => Some(StrategyDocument::load(document).with_context(named)?.health.listen),
             Kind::Gateway => Some(GatewayDocument::load(document).with_context(named)?.health.listen),
             Kind::Archiver => Some(ArchiverDocument::load(document).with_context(named)?.health.listen),
+            Kind::Controlplane => {
+                Some(ControlplaneDocument::load(document).with_context(named)?.health.listen)
+            }
         })
     }
 
@@ -88,6 +95,10 @@ pub(super) struct Plan {
     pub(super) database: String,
     /// The trading state of a Redis in which nobody has set one.
     pub(super) trading: Option<TradingMode>,
+    /// What belongs to the control plane, when there is one.
+    pub(super) control: Option<Control>,
+    /// By venue: what must not be in a document that is versioned.
+    passwords: Vec<(String, String)>,
 }
 
 /// A service and its document.
@@ -120,7 +131,14 @@ impl Plan {
             redis,
             database,
             trading: up.trading,
+            control: None,
+            passwords: Vec::new(),
         };
+        if let Some(sessions) = up.gateway.as_ref().and_then(|gateway| gateway.sessions.as_deref()) {
+            plan.passwords = passwords_of(sessions);
+        }
+        plan.control =
+            up.controlplane.as_ref().map(|section| Control::new(section, &plan.folder)).transpose()?;
         let ports = ports(up.health_port)?;
         for kind in Kind::ALL {
             let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, ports[kind.port()])).to_string();
@@ -161,12 +179,20 @@ impl Plan {
             Kind::Gateway => {
                 let section = up.gateway.as_ref()?;
                 let journal = self.folder.join("gateway");
-                let fields = json!({"sessions": section.sessions, "journal": journal});
+                let mut fields = json!({"sessions": section.sessions, "journal": journal});
+                if let Some(control) = &self.control {
+                    control.hide_passwords(&mut fields["sessions"]);
+                }
                 (section.document.as_ref(), with(common, &fields))
             }
             Kind::Archiver => {
                 let section = up.archiver.as_ref()?;
                 (section.document.as_ref(), with(common, &json!({"database": self.database})))
+            }
+            Kind::Controlplane => {
+                let section = up.controlplane.as_ref()?;
+                let fields = self.control.as_ref()?.document(&self.services);
+                (section.document.as_ref(), with(common, &fields))
             }
         })
     }
@@ -188,14 +214,28 @@ impl Plan {
         if let Some(entries_max) = section.entries_max {
             publisher["entries_max"] = entries_max.into();
         }
-        json!({
+        let mut document = json!({
             "feeds": section.feeds.as_ref().map(|feeds| directory.join(feeds)),
             "workers": [worker],
             "receive": {"backend": section.backend.unwrap_or(BackendChoice::Auto)},
             "publisher": publisher,
             "status": {"file": self.folder.join("status.json"), "interval_ms": 250},
             "health": {"listen": listen},
-        })
+        });
+        if let Some(control) = &self.control {
+            document["control"] = json!({"socket": control.socket(), "state": self.folder.join("dataplane")});
+        }
+        document
+    }
+
+    /// Where API and console are, and the file of the first token; nothing without a control plane, or when its document
+    /// cannot be used.
+    pub(super) fn console(&self) -> Option<Local> {
+        let planned = self.services.iter().find(|planned| planned.kind == Kind::Controlplane)?;
+        match &planned.written {
+            Some(text) => Local::of_document(&ControlplaneDocument::parse(text.as_bytes()).ok()?),
+            None => Local::of_document(&ControlplaneDocument::load(&planned.document).ok()?),
+        }
     }
 
     /// Checks every document, and writes those that are written here.
@@ -205,6 +245,7 @@ impl Plan {
     pub(super) fn write_and_check(&self) -> Result<Vec<(Kind, &Path, Result<()>)>> {
         let logs = self.folder.join("logs");
         std::fs::create_dir_all(&logs).with_context(|| format!("cannot make {}", logs.display()))?;
+        Control::write(self, &self.passwords)?;
         let mut checked = Vec::new();
         for Planned { kind, document, written } in &self.services {
             if let Some(text) = written {
@@ -249,16 +290,21 @@ fn ports(first: u16) -> Result<Vec<u16>> {
     if first > 0 {
         return Ok((first..first + UP_SERVICES).collect());
     }
+    free_ports(UP_SERVICES)
+}
+
+/// Ports of 127.0.0.1 that are free now.
+pub(super) fn free_ports(count: u16) -> Result<Vec<u16>> {
     // All are held at once, so that they differ.
-    let held: Vec<TcpListener> = (0..UP_SERVICES)
-        .map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))
-        .collect::<std::io::Result<_>>()?;
+    let held: Vec<TcpListener> =
+        (0..count).map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0))).collect::<std::io::Result<_>>()?;
     held.iter().map(|held| Ok(held.local_addr()?.port())).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::PermissionsExt;
 
     fn plan(text: &str, directory: &Path) -> Plan {
         Plan::new(&UpDocument::parse(text.as_bytes()).unwrap(), directory).unwrap()
@@ -291,6 +337,7 @@ gateway:
       limits: {order_quantity_max: 1, order_notional_max: 1, open_orders_max: 1, messages_per_second: 1,
                message_burst: 1}
       ouch: {address: 'localhost:1', user: a, password: b}
+controlplane: {port: 0}
 shards: 2",
             folder.path(),
         );
@@ -303,12 +350,43 @@ shards: 2",
             archiver.redis.ends_with("/run/redis/redis.sock") && archiver.database.contains("/run/postgres")
         );
         assert_eq!((archiver.shards, archiver.health.listen.port()), (2, 9_103));
+        let run = folder.path().join("run");
+        let control = ControlplaneDocument::load(&run.join("controlplane.yaml")).unwrap();
+        let seeds: Vec<&str> = control.seed.keys().map(String::as_str).collect();
+        assert_eq!(seeds, ["archiver", "dataplane", "features", "feeds", "gateway", "strategy"]);
+        for (service, path) in &control.seed {
+            let text = std::fs::read_to_string(path).unwrap();
+            assert!(!text.contains("password: b"), "{service}: {text}");
+        }
+        let gateway = GatewayDocument::load(&run.join("gateway.yaml")).unwrap();
+        let file = gateway.sessions[0].ouch.as_ref().unwrap().password_file.as_ref().unwrap();
+        assert_eq!(std::fs::read_to_string(file).unwrap(), "b\n");
+        assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+        let dataplane = DataplaneDocument::load(&run.join("dataplane.yaml")).unwrap();
+        assert_eq!(dataplane.control.map(|control| control.socket), control.dataplane);
+        let local = Local::of_run(&run).unwrap().unwrap();
+        assert_eq!(Some(&local), plan.console().as_ref());
+        assert_eq!(local.base, format!("http://{}", control.listen));
     }
 
     #[test]
     fn a_document_without_a_folder_in_its_name_is_in_this_one() {
         let here = std::env::current_dir().unwrap();
         assert_eq!(plan("features: {}", Path::new("")).folder, here.join("run"));
+    }
+
+    #[test]
+    fn a_run_without_a_control_plane_leaves_no_word_of_an_earlier_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let with = plan("features: {}\ncontrolplane: {}", folder.path());
+        with.write_and_check().unwrap();
+        let local = Local::of_run(&with.folder).unwrap().unwrap();
+        assert_eq!(local.base, "http://127.0.0.1:8400");
+        assert!(local.token_file.unwrap().ends_with("run/controlplane/first-token"));
+        plan("features: {}", folder.path()).write_and_check().unwrap();
+        assert_eq!(Local::of_run(&with.folder).unwrap(), None);
+        std::fs::write(with.folder.join("controlplane/client.yaml"), "api: [").unwrap();
+        assert!(Local::of_run(&with.folder).is_err());
     }
 
     #[test]

@@ -7,7 +7,8 @@
 //!                                      ├─ service ─ features        endpoint ─► state ─► view
 //!                                      ├─ service ─ strategy
 //!                                      ├─ service ─ gateway
-//!                                      └─ service ─ archiver
+//!                                      ├─ service ─ archiver
+//!                                      └─ service ─ controlplane
 //! ```
 //!
 //! Nothing outlives it: a service ends with its thread, whatever ends that.
@@ -86,16 +87,23 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 /// Writes the documents and says where each is, and what is wrong with it; how many are bad.
 fn say_documents(plan: &Plan) -> Result<usize> {
     let mut out = std::io::stdout().lock();
-    writeln!(out, "run folder {}", plan.folder.display())?;
+    writeln!(out, "run folder   {}", plan.folder.display())?;
     let mut bad = 0;
     for (kind, path, checked) in plan.write_and_check()? {
         match checked {
-            Ok(()) => writeln!(out, "{:<10}{}", kind.name(), path.display())?,
+            Ok(()) => writeln!(out, "{:<13}{}", kind.name(), path.display())?,
             Err(error) => {
                 bad += 1;
-                writeln!(out, "{:<10}CANNOT BE USED: {error:#}", kind.name())?;
+                writeln!(out, "{:<13}CANNOT BE USED: {error:#}", kind.name())?;
             }
         }
+    }
+    if let Some(local) = plan.console() {
+        let token = local.token_file.map_or_else(
+            || "the first token is in the control plane's log".to_owned(),
+            |file| format!("the first token is in {}", file.display()),
+        );
+        writeln!(out, "{:<13}{}/  ({token})", "console", local.base)?;
     }
     Ok(bad)
 }

@@ -1,6 +1,7 @@
 //! Everything that `feedplane up` runs: started in an order that spares the logs, ended in one that loses
 //! nothing.
 
+use super::control::Local;
 use super::databases;
 use super::documents::{Kind, Plan};
 use super::journal::{Follow, Journal};
@@ -51,7 +52,11 @@ impl Supervisor {
         let mut services = Vec::new();
         for planned in &plan.services {
             let kind = planned.kind;
-            let arguments = vec!["--config".into(), planned.document.clone().into()];
+            let mut arguments = vec!["--config".into(), planned.document.clone().into()];
+            // The data plane is spoken to over its socket instead.
+            if plan.control.is_some() && !matches!(kind, Kind::Dataplane | Kind::Controlplane) {
+                arguments.push("--managed".into());
+            }
             let probe = Probe::Endpoint(kind.find_endpoint(planned.document.clone()));
             let program = Program::new(binary(kind)?, arguments, probe, journal(kind.name()));
             let needs: Vec<&Service> = databases
@@ -83,6 +88,11 @@ impl Supervisor {
     /// The run folder.
     pub(crate) fn folder(&self) -> &Path {
         &self.plan.folder
+    }
+
+    /// How the control plane is reached, when there is one.
+    pub(crate) fn console(&self) -> Option<Local> {
+        self.plan.console()
     }
 
     /// The address of Redis.

@@ -117,7 +117,7 @@ fn what_changed(state: &State) -> String {
 
 fn table(services: &[(&'static str, State)]) -> String {
     let mut text = format!(
-        "{:<10}{:>8}  {:<9}{:>9}{:>9}  {:<24}  {}\n",
+        "{:<13}{:>8}  {:<9}{:>9}{:>9}  {:<24}  {}\n",
         "service", "pid", "state", "for", "restarts", "rate, lag", "ready"
     );
     for (name, state) in services {
@@ -129,7 +129,7 @@ fn table(services: &[(&'static str, State)]) -> String {
 fn row(name: &str, state: &State) -> String {
     let pid = state.pid.map_or("-".to_owned(), |pid| pid.to_string());
     let mut row = format!(
-        "{name:<10}{pid:>8}  {:<9}{:>9}{:>9}  {:<24}  {}",
+        "{name:<13}{pid:>8}  {:<9}{:>9}{:>9}  {:<24}  {}",
         state.phase.name(),
         duration(state.since.elapsed()),
         state.restarts,
