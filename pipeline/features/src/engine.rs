@@ -50,6 +50,22 @@ impl Engine {
         }
     }
 
+    /// Goes on with other sets. A set that is unchanged (its name, too) goes on with all that it has gathered; one that is
+    /// new, or changed in anything, begins here: with the books as they are and its windows empty.
+    pub fn change_sets(&mut self, sets: &[FeatureSet]) {
+        let schemas: Vec<FeatureSchema> = sets.iter().map(FeatureSet::schema).collect();
+        let plans: Vec<Plan> =
+            sets.iter().zip(&schemas).map(|(set, schema)| Plan::new(set, schema)).collect();
+        let before: Vec<Option<usize>> = plans
+            .iter()
+            .map(|plan| self.plans.iter().position(|known| known.does_the_same_as(plan)))
+            .collect();
+        for (instrument, (_, book)) in self.instruments.iter_mut().zip(self.books.iter()) {
+            instrument.change_sets(&plans, &before, book.key());
+        }
+        (self.plans, self.schemas) = (plans, schemas);
+    }
+
     /// The schemas of the records, one for each set, in order.
     pub fn schemas(&self) -> &[FeatureSchema] {
         &self.schemas

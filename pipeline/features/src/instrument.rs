@@ -80,6 +80,22 @@ impl Instrument {
         !self.seats.is_empty()
     }
 
+    /// Goes on under other plans; `before` has for each the place that it had.
+    pub(crate) fn change_sets(&mut self, plans: &[Plan], before: &[Option<usize>], key: (u16, u32)) {
+        let mut had = std::mem::take(&mut self.seats);
+        if had.is_empty() {
+            // Nobody has looked at its ticks: the first look is at the book as it is, and the next flow has no quote before.
+            *self = Instrument { touched: true, ..Instrument::default() };
+        }
+        for (set, plan) in plans.iter().enumerate().filter(|(_, plan)| plan.covers(key)) {
+            let kept = had.iter().position(|seat| Some(seat.set) == before[set]);
+            self.seats.push(match kept {
+                Some(at) => Seat { set, ..had.swap_remove(at) },
+                None => Seat::new(set, plan),
+            });
+        }
+    }
+
     /// Takes notice of a tick: its time, and what has happened to its channel meanwhile.
     #[inline(always)]
     pub(crate) fn at(&mut self, tick: &Tick, channel: Channel, plans: &[Plan]) {

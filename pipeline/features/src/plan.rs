@@ -111,6 +111,12 @@ impl Plan {
         plan
     }
 
+    /// Whether another plan is this one in all that decides what the set does.
+    pub(crate) fn does_the_same_as(&self, other: &Plan) -> bool {
+        // Everything that it does is in its fields, and every field is in this text.
+        format!("{self:?}") == format!("{other:?}")
+    }
+
     /// Whether the set is about the instrument.
     pub(crate) fn covers(&self, (publisher_id, instrument_id): (u16, u32)) -> bool {
         let key = InstrumentKey { publisher_id, instrument_id };

@@ -4,6 +4,7 @@
 
 mod content;
 mod failures;
+mod managed;
 mod orders;
 mod rig;
 mod trouble;

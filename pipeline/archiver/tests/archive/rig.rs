@@ -1,6 +1,7 @@
 //! A Redis, a PostgreSQL and archiver processes, all private, for one test.
 
-use bus::names::RAW_MARKET_DATA;
+use bus::control::{ConfigVersion, ProcessReport};
+use bus::names::{RAW_MARKET_DATA, processes_key};
 use bus::{Entry, FeatureRecord};
 use lab::postgres::{PostgresOptions, PostgresServer};
 use lab::redis_server::RedisServer;
@@ -62,9 +63,18 @@ impl Rig {
 
     /// Starts archiver number `which`.
     pub(crate) fn start(&mut self, which: usize) {
+        self.start_with(which, &[]);
+    }
+
+    /// Starts archiver number `which`, which takes its versions from Redis.
+    pub(crate) fn start_managed(&mut self, which: usize) {
+        self.start_with(which, &["--managed"]);
+    }
+
+    fn start_with(&mut self, which: usize, arguments: &[&str]) {
         let file = self.folder.path().join(format!("archiver-{which}.yaml"));
         let text = format!(
-            "redis: '{}'\ndatabase: '{}'\nlease_ms: 500\nhealth: {{listen: '127.0.0.1:0'}}\n{}",
+            "redis: '{}'\ndatabase: '{}'\nmember: m{which}\nlease_ms: 500\nhealth: {{listen: '127.0.0.1:0'}}\n{}",
             self.redis.url(),
             self.postgres.url_of(self.user),
             self.document
@@ -72,7 +82,13 @@ impl Rig {
         std::fs::write(&file, text).unwrap();
         let log = std::fs::File::options().create(true).append(true).open(self.log_file(which)).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_feedplane-archiver"));
-        command.arg("--config").arg(file).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+        command
+            .arg("--config")
+            .arg(file)
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log);
         // SAFETY: one system call between fork and exec.
         unsafe {
             command.pre_exec(|| {
@@ -181,6 +197,33 @@ impl Rig {
     pub(crate) fn wait_for_start(&self) {
         let streams = "SELECT count(*) FROM stream_positions WHERE token > 0";
         self.wait_for(streams, 5);
+    }
+
+    /// Gives a version to the archivers, as the control plane does.
+    pub(crate) fn distribute(&self, version: u64, document: &str) {
+        let version = ConfigVersion::new(version, document.into(), "anna", "drill", 1).unwrap();
+        let mut transaction = redis::pipe();
+        version.distribute("archiver", transaction.atomic());
+        transaction.exec(&mut self.redis()).unwrap();
+    }
+
+    /// Waits for a report of archiver number `which` that is so.
+    pub(crate) fn report(&self, which: usize, is_it: impl Fn(&ProcessReport) -> bool) -> ProcessReport {
+        let end = Instant::now() + PATIENCE;
+        let mut redis = self.redis();
+        loop {
+            let mut read = redis::cmd("HGET");
+            read.arg(processes_key("archiver")).arg(format!("m{which}"));
+            let json: Option<Vec<u8>> = read.query(&mut redis).unwrap();
+            let report = json.map(|json| ProcessReport::parse(&json).unwrap());
+            match report {
+                Some(report) if is_it(&report) => return report,
+                other => {
+                    assert!(Instant::now() < end, "the report stays {other:?}\n{}", self.log(which));
+                }
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
     }
 
     /// The sequence numbers in the archive, in order of rows; asserts that rows are 1, 2, 3 ….

@@ -70,3 +70,8 @@ pub(super) fn lease(stream: &str, held: bool) {
 pub(super) fn pending(stream: &str, count: usize) {
     gauge!("feedplane_features_pending_records", "stream" => stream.to_owned()).set(count as f64);
 }
+
+/// A shard calculates other feature sets from here on.
+pub(super) fn sets_changed(stream: &str) {
+    counter!("feedplane_features_set_changes_total", "stream" => stream.to_owned()).increment(1);
+}

@@ -1,8 +1,8 @@
-//! The state of a shard as it is kept in Redis: where reading goes on, how records are numbered, and the
-//! engine. One value, so that its parts belong together.
+//! The state of a shard as it is kept in Redis: where reading goes on, how records are numbered, the feature sets that
+//! led to it, and the engine. One value, so that its parts belong together.
 //!
 //! ```text
-//!  0  8  magic and version "fpshrd01"
+//!  0  8  magic and version "fpshrd02"
 //!  8  4  CRC-32 of all that follows
 //! 12  8  token of the lease it was written under
 //! 20 16  stream id of the last entry that was read: ms, number
@@ -11,6 +11,7 @@
 //! 45 16  counting: offset, 0; silent: up to (ts_recv, ns), last number
 //! 61  1  1 when the stream was trimmed before it was first read
 //! 62  4  channels, then for each: id (2), last sequence number covered (8)
+//!     …  length of the feature sets (4), the feature sets in JSON
 //!     …  the engine, to the end
 //! ```
 //!
@@ -18,12 +19,13 @@
 
 use super::outbox::Numbering;
 use bus::StreamId;
+use bus::config::FeatureSet;
 
-const MAGIC: [u8; 8] = *b"fpshrd01";
+const MAGIC: [u8; 8] = *b"fpshrd02";
 const CHECKED_FROM: usize = 12;
 
 /// What is kept of a shard.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Kept {
     pub(super) token: u64,
     pub(super) cursor: StreamId,
@@ -31,13 +33,15 @@ pub(super) struct Kept {
     pub(super) numbering: Numbering,
     pub(super) trimmed: bool,
     pub(super) channels: Vec<(u16, u64)>,
+    /// Of the right shape, but not validated.
+    pub(super) sets: Vec<FeatureSet>,
     pub(super) engine: Vec<u8>,
 }
 
 /// Why kept bytes were refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum KeptError {
-    #[error("it is not a state of this version (`fpshrd01`)")]
+    #[error("it is not a state of this version (`fpshrd02`)")]
     Version,
     #[error("its checksum does not fit")]
     Checksum,
@@ -45,11 +49,15 @@ pub(super) enum KeptError {
     Short(usize),
     #[error("its byte {0} is not 0 or 1")]
     Code(usize),
+    #[error("its feature sets at byte {0} cannot be read")]
+    Sets(usize),
 }
 
 impl Kept {
     pub(super) fn encode(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(66 + 10 * self.channels.len() + self.engine.len());
+        // A set is names and numbers: it can always be written.
+        let sets = serde_json::to_vec(&self.sets).unwrap_or_default();
+        let mut out = Vec::with_capacity(70 + 10 * self.channels.len() + sets.len() + self.engine.len());
         out.extend(MAGIC);
         out.extend([0; 4]);
         for number in [self.token, self.cursor.ms, self.cursor.seq, self.newest_ns] {
@@ -68,6 +76,8 @@ impl Kept {
             out.extend(channel_id.to_le_bytes());
             out.extend(last.to_le_bytes());
         }
+        out.extend((sets.len() as u32).to_le_bytes());
+        out.extend(sets);
         out.extend(&self.engine);
         let checksum = crc32fast::hash(&out[CHECKED_FROM..]);
         out[8..CHECKED_FROM].copy_from_slice(&checksum.to_le_bytes());
@@ -100,8 +110,11 @@ impl Kept {
         for _ in 0..count {
             channels.push((u16::from_le_bytes(rest.take()?), rest.u64()?));
         }
-        let engine = bytes[rest.at..].to_vec();
-        Ok(Kept { token, cursor, newest_ns, numbering, trimmed, channels, engine })
+        let length = u32::from_le_bytes(rest.take()?) as usize;
+        let (at, whole) = (rest.at, KeptError::Short(bytes.len()));
+        let (sets, engine) = bytes[at..].split_at_checked(length).ok_or(whole)?;
+        let sets = serde_json::from_slice(sets).map_err(|_| KeptError::Sets(at))?;
+        Ok(Kept { token, cursor, newest_ns, numbering, trimmed, channels, sets, engine: engine.to_vec() })
     }
 }
 
@@ -143,6 +156,10 @@ mod tests {
             numbering,
             trimmed: true,
             channels: vec![(7, 8), (9, u64::MAX)],
+            sets: serde_json::from_str(
+                r#"[{"name": "a", "publish": {"every_ms": 1, "on_change": [{"value": "mid", "by": 0.1}]}, "features": ["mid"]}]"#,
+            )
+            .unwrap(),
             engine: vec![1, 2, 3],
         }
     }

@@ -5,6 +5,8 @@
 //!       │
 //!  publish what waits ─► Redis gone: keep it, read nothing new
 //!       │
+//!  other feature sets, if there are ─► engine ─► keep the state
+//!       │
 //!  read entries ─► ticks, gaps ─► engine ─► outbox ─► publish          (one thread: all in this order)
 //!       │
 //!  keep the state when it is time, with nothing waiting
@@ -16,6 +18,7 @@
 //! published only under the lease. So kill −9 at any place costs the calculation since the last kept state,
 //! and neither loses nor doubles a record.
 
+mod configure;
 mod figures;
 mod kept;
 mod outbox;
@@ -23,10 +26,11 @@ mod shard;
 mod store;
 
 use anyhow::Context;
-use bus::config::FeaturesDocument;
+use bus::config::{FeatureSet, FeaturesDocument};
 use bus::consumer::{Batch, ConsumerError, Lease, Members, MembersConfig, Reader, WhyMissing, process_name};
 use bus::names::{CALCULATED_FEATURES, RAW_MARKET_DATA, shard_stream};
 use bus::{FeatureSchema, StreamId};
+pub(crate) use configure::Managed;
 use kept::Kept;
 use shard::{Newest, Shard};
 use std::time::{Duration, Instant};
@@ -53,6 +57,10 @@ pub(crate) struct Service {
     opening: Vec<Lease>,
     /// What we had of them until the lease was lost and taken anew.
     dormant: Vec<Shard>,
+    /// Where another document comes from, if from anywhere.
+    managed: Option<Managed>,
+    /// A shard may have other sets than the document's.
+    sets_due: bool,
     parts: Parts,
 }
 
@@ -67,7 +75,11 @@ impl Service {
     ///
     /// # Errors
     /// When the address of Redis cannot be understood.
-    pub(crate) fn new(document: FeaturesDocument, vitals: &Vitals) -> anyhow::Result<Service> {
+    pub(crate) fn new(
+        document: FeaturesDocument,
+        managed: Option<Managed>,
+        vitals: &Vitals,
+    ) -> anyhow::Result<Service> {
         let streams = (0..document.shards).map(|shard| shard_stream(RAW_MARKET_DATA, shard, document.shards));
         let members = Members::new(MembersConfig {
             redis: document.redis.clone(),
@@ -77,16 +89,17 @@ impl Service {
             lease: Duration::from_millis(document.lease_ms),
         })
         .context("redis")?;
-        let sets = document.sets.iter().map(|set| set.name.clone()).collect();
         let parts = Parts { redis: vitals.part("redis"), shards: vitals.part("shards"), trouble: None };
         Ok(Service {
-            schemas: document.sets.iter().map(bus::config::FeatureSet::schema).collect(),
+            schemas: document.sets.iter().map(FeatureSet::schema).collect(),
             members,
             reader: Reader::new(&document.redis, ENTRIES_A_READ)?,
-            store: Store::new(&document.redis, document.entries_max, sets)?,
+            store: Store::new(&document.redis, document.entries_max)?,
             shards: Vec::new(),
             opening: Vec::new(),
             dormant: Vec::new(),
+            managed,
+            sets_due: false,
             parts,
             document,
         })
@@ -106,10 +119,17 @@ impl Service {
     }
 
     fn turn(&mut self) -> Result<(), ConsumerError> {
+        self.configure();
         self.tend()?;
         self.open_taken()?;
         if !self.publish_all()? {
             // The lease is another's, or runs out: the next look after the leases tells.
+            std::thread::sleep(WAIT);
+            return Ok(());
+        }
+        self.change_sets_due()?;
+        if self.shards.iter().any(|shard| !shard.is_kept_at_all()) {
+            // The same: nothing is read before the state is kept.
             std::thread::sleep(WAIT);
             return Ok(());
         }
@@ -179,6 +199,7 @@ impl Service {
                 }
             }
         }
+        self.sets_due |= shard.sets != self.document.sets;
         self.reader.follow(&shard.stream, shard.cursor);
         self.shards.push(shard);
         Ok(())
@@ -206,12 +227,14 @@ impl Service {
         trimmed: bool,
     ) -> Shard {
         let Lease { stream, token } = lease.clone();
-        let sets = &self.document.sets;
         let restored = match kept {
             None => None,
             Some(Err(error)) => Some(Err(error)),
+            Some(Ok(kept)) if !self.could_be_ours(&kept.sets) => {
+                Some(Err("its feature sets are none that a document can have".to_owned()))
+            }
             Some(Ok(kept)) => Some(
-                Shard::restored(stream.clone(), features.clone(), token, sets, newest, kept)
+                Shard::restored(stream.clone(), features.clone(), token, newest, kept)
                     .map_err(|error| error.to_string()),
             ),
         };
@@ -231,7 +254,12 @@ impl Service {
             }
             None => info!(stream, token, newest = newest.number, "begins at the stream's beginning"),
         }
-        Shard::anew(stream, features, token, sets, newest, trimmed)
+        Shard::anew(stream, features, token, &self.document.sets, newest, trimmed)
+    }
+
+    fn could_be_ours(&self, sets: &[FeatureSet]) -> bool {
+        *sets == self.document.sets
+            || FeaturesDocument { sets: sets.to_vec(), ..self.document.clone() }.validate().is_empty()
     }
 
     fn features_stream(&self, stream: &str) -> String {
@@ -276,7 +304,7 @@ impl Service {
             let Some(fence) = self.members.fence(&shard.stream) else { return Ok(()) };
             let records = shard.outbox.first(RECORDS_A_WRITE);
             let (count, last) = (records.len(), records[records.len() - 1].record().number);
-            if !self.store.publish(&fence, &shard.features, records)? {
+            if !self.store.publish(&fence, &shard.features, &shard.sets, records)? {
                 return Ok(());
             }
             shard.outbox.are_published(last);

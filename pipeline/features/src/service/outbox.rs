@@ -94,6 +94,15 @@ impl Outbox {
         self.pending.is_empty()
     }
 
+    /// Whether all that was in the stream at the beginning has been made again by an engine that is at this number: only
+    /// the same feature sets make it.
+    pub(super) fn has_caught_up(&self, engine: u64) -> bool {
+        match self.numbering {
+            Numbering::Silent { last, .. } => self.published <= last,
+            Numbering::Counting { offset } => self.published <= engine.wrapping_add(offset),
+        }
+    }
+
     /// The highest number that can be in the stream from here: also of what was sent and not answered.
     pub(super) fn highest(&self) -> u64 {
         self.pending.last().map_or(self.published, |pending| pending.head.number)
@@ -136,6 +145,14 @@ mod tests {
         outbox.are_published(6);
         assert!(outbox.is_empty());
         assert_eq!(outbox.highest(), 6);
+    }
+
+    #[test]
+    fn it_has_caught_up_when_the_engine_is_at_the_newest_record_that_was_there() {
+        let outbox = Outbox::new(Numbering::Counting { offset: 2 }, 7);
+        assert!(!outbox.has_caught_up(4) && outbox.has_caught_up(5) && outbox.has_caught_up(6));
+        let silent = |published| Outbox::new(Numbering::Silent { up_to_ns: 9, last: 7 }, published);
+        assert!(silent(7).has_caught_up(0) && !silent(8).has_caught_up(100));
     }
 
     #[test]

@@ -22,6 +22,8 @@ pub(super) struct Shard {
     pub(super) token: u64,
     pub(super) cursor: StreamId,
     pub(super) outbox: Outbox,
+    /// What the engine calculates. Those of another document come in when nothing is on its way.
+    pub(super) sets: Vec<FeatureSet>,
     /// The last kept state: when, how far, and how it numbers.
     kept: Option<(Instant, StreamId, Numbering)>,
     engine: Engine,
@@ -66,6 +68,7 @@ impl Shard {
             token,
             cursor: StreamId::default(),
             outbox: Outbox::new(numbering, newest.number),
+            sets: sets.to_vec(),
             kept: None,
             engine: Engine::new(sets, book::Limits::default()),
             continuity: Continuity::new(),
@@ -78,12 +81,11 @@ impl Shard {
         }
     }
 
-    /// One that goes on at a kept state.
+    /// One that goes on at a kept state, with the sets that led to it.
     pub(super) fn restored(
         stream: String,
         features: String,
         token: u64,
-        sets: &[FeatureSet],
         newest: Newest,
         kept: Kept,
     ) -> Result<Shard, StateError> {
@@ -96,7 +98,8 @@ impl Shard {
             cursor: kept.cursor,
             outbox: Outbox::new(kept.numbering, newest.number),
             kept: None,
-            engine: Engine::restore(sets, book::Limits::default(), &kept.engine)?,
+            engine: Engine::restore(&kept.sets, book::Limits::default(), &kept.engine)?,
+            sets: kept.sets,
             continuity,
             newest_ns: kept.newest_ns,
             took_ticks: false,
@@ -117,9 +120,28 @@ impl Shard {
             numbering: self.outbox.numbering,
             trimmed: self.trimmed,
             channels: self.continuity.channels().collect(),
+            sets: self.sets.clone(),
             engine: self.engine.save(),
         };
         kept.encode()
+    }
+
+    /// Whether other sets can come in: all that these made is in the stream, and made again after a restart.
+    pub(super) fn may_change_sets(&self) -> bool {
+        self.outbox.is_empty() && self.outbox.has_caught_up(self.engine.number())
+    }
+
+    /// Goes on with other sets. To be kept before anything is read: what they make is not made from an earlier state.
+    pub(super) fn change_sets(&mut self, sets: &[FeatureSet]) {
+        debug_assert!(self.may_change_sets());
+        self.engine.change_sets(sets);
+        self.sets = sets.to_vec();
+        self.kept = None;
+    }
+
+    /// Whether its state was ever kept since it was opened or its sets were changed.
+    pub(super) fn is_kept_at_all(&self) -> bool {
+        self.kept.is_some()
     }
 
     /// The state is kept as it is now.

@@ -12,6 +12,7 @@
 
 use super::outbox::Pending;
 use super::shard::Newest;
+use bus::config::FeatureSet;
 use bus::consumer::{ConsumerError, Fence, Link};
 use bus::names::{FEATURE_SCHEMAS, latest_features_key};
 use bus::{FeatureRecord, FeatureSchema, records_of_range};
@@ -54,7 +55,6 @@ return last";
 pub(super) struct Store {
     link: Link,
     entries_max: u64,
-    sets: Vec<String>,
 }
 
 fn state_key(stream: &str) -> String {
@@ -62,8 +62,13 @@ fn state_key(stream: &str) -> String {
 }
 
 impl Store {
-    pub(super) fn new(url: &str, entries_max: u64, sets: Vec<String>) -> Result<Store, ConsumerError> {
-        Ok(Store { link: Link::new(url)?, entries_max, sets })
+    pub(super) fn new(url: &str, entries_max: u64) -> Result<Store, ConsumerError> {
+        Ok(Store { link: Link::new(url)?, entries_max })
+    }
+
+    /// Another number of records is to be kept in the streams.
+    pub(super) fn set_entries_max(&mut self, entries_max: u64) {
+        self.entries_max = entries_max;
     }
 
     /// Publishes what the records' values are.
@@ -94,11 +99,12 @@ impl Store {
             .map_or_else(Newest::default, |record| Newest { number: record.number, time_ns: record.time_ns }))
     }
 
-    /// Publishes records; `false` when the lease is another's.
+    /// Publishes records of these sets; `false` when the lease is another's.
     pub(super) fn publish(
         &mut self,
         fence: &Fence,
         features: &str,
+        sets: &[FeatureSet],
         records: &[Pending],
     ) -> Result<bool, ConsumerError> {
         let mut publish = redis::cmd("EVAL");
@@ -110,7 +116,7 @@ impl Store {
                 publish.arg(value);
             });
             let key = is_latest.then(|| latest_features_key(record.publisher_id, record.instrument_id));
-            publish.arg(key.unwrap_or_default()).arg(&self.sets[pending.set]);
+            publish.arg(key.unwrap_or_default()).arg(&sets[pending.set].name);
         }
         Ok(self.link.ask::<i64>(&publish)? >= 0)
     }

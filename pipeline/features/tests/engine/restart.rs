@@ -27,6 +27,82 @@ proptest! {
     }
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Whenever others come and go beside it: a set that is unchanged gives what it gives alone, and the numbers have no
+    /// hole.
+    #[test]
+    fn an_unchanged_set_goes_on_whatever_changes_beside_it(
+        seed: u64,
+        len in 10usize..2_500,
+        cuts: [prop::sample::Index; 2],
+        stays in 0usize..3,
+        is_saved: bool,
+    ) {
+        let (sets, session) = (every_feature(), random_session(seed, len));
+        let mut cuts = cuts.map(|cut| cut.index(session.len() + 1));
+        cuts.sort_unstable();
+        let stays = sets[stays % sets.len()].clone();
+        let id = stays.schema().id();
+        let of_it = |records: Vec<Record>| -> Vec<Record> {
+            records.into_iter().filter(|record| record.schema_id == id).map(|record| Record { number: 0, set: 0, ..record }).collect()
+        };
+        let mut others: Vec<_> = sets.iter().filter(|set| **set != stays).cloned().collect();
+        others.iter_mut().for_each(|set| set.name.push('2'));
+        let with_others: Vec<_> = others.iter().take(1).chain([&stays]).chain(others.iter().skip(1)).cloned().collect();
+
+        let alone = feed(&mut Engine::new(std::slice::from_ref(&stays), limits()), &session);
+        let mut engine = Engine::new(&sets, limits());
+        let mut have = feed(&mut engine, &session[..cuts[0]]);
+        engine.change_sets(&with_others);
+        if is_saved {
+            engine = Engine::restore(&with_others, limits(), &engine.save()).unwrap();
+        }
+        have.extend(feed(&mut engine, &session[cuts[0]..cuts[1]]));
+        engine.change_sets(std::slice::from_ref(&stays));
+        have.extend(feed(&mut engine, &session[cuts[1]..]));
+        prop_assert!(have.iter().enumerate().all(|(at, record)| record.number == at as u64 + 1));
+        prop_assert_eq!(of_it(have), of_it(alone));
+    }
+}
+
+/// A set that is new begins with the books as they are: its quotes are right at once, its windows are empty.
+#[test]
+fn a_new_set_begins_where_it_comes_in_with_the_books_as_they_are() {
+    let sets = every_feature();
+    let session = random_session(9, 1_500);
+    let (first, second) = session.split_at(700);
+    let mut engine = Engine::new(&sets[..1], limits());
+    feed(&mut engine, first);
+    let mut new = sets.clone();
+    new.iter_mut().for_each(|set| set.instruments = None);
+    engine.change_sets(&new);
+    let have = feed(&mut engine, second);
+    // Of an engine that has seen all from the beginning: what follows the book alone is the same.
+    let mut whole = Engine::new(&new, limits());
+    feed(&mut whole, first);
+    let want = feed(&mut whole, second);
+    let mut compared = 0;
+    for set in &new {
+        let schema = set.schema();
+        let is_quote = |name: &str| ["spread", "mid", "microprice"].contains(&name);
+        let quotes: Vec<usize> =
+            (0..schema.features.len()).filter(|&value| is_quote(&schema.features[value].name)).collect();
+        for record in have.iter().filter(|record| record.schema_id == schema.id()) {
+            let is_same = |other: &&Record| {
+                (other.schema_id, other.key, other.time_ns, other.sequence)
+                    == (record.schema_id, record.key, record.time_ns, record.sequence)
+            };
+            let Some(want) = want.iter().rfind(is_same) else { continue };
+            let (have, want) = (record.values(), want.values());
+            assert!(quotes.iter().all(|&value| have[value].to_bits() == want[value].to_bits()), "{record:?}");
+            compared += quotes.len();
+        }
+    }
+    assert!(compared > 100, "only {compared} values were compared");
+}
+
 #[test]
 fn a_state_of_other_sets_is_refused() {
     let sets = every_feature();

@@ -151,40 +151,58 @@ fn entries_that_come_again_are_passed_over() {
 
 #[test]
 fn a_state_that_cannot_be_used_is_refused_and_numbers_go_on_behind_the_newest_record() {
-    for damage in ["bytes", "sets"] {
-        let mut rig = Rig::new(RedisServer::start().unwrap());
-        let mut session = Session::new(13);
-        let service = rig.service("a");
-        let first = session.entries(200);
-        rig.write(&first);
-        let reference = Reference::of(&first);
-        let before = rig.wait_for_features(reference.records.len());
-        service.stop();
-        let service = if damage == "bytes" {
-            rig.ask::<()>(&["SET", "features:state:raw_market_data", "FPSHRD01 or so"]);
-            rig.service("a")
-        } else {
-            rig.service_with("a", &SETS.replace("rsi: {bars: 5}", "rsi: {bars: 6}"))
-        };
-        service.wait_for_log("the kept state cannot be used");
-        let second = session.entries(200);
-        rig.write(&second);
-        let newest: u64 = text(before.last().unwrap(), "t").parse().unwrap();
-        rig.wait(|rig| rig.ask::<u64>(&["XLEN", FEATURES]) > before.len() as u64 + 50);
-        let found = rig.features();
-        assert_eq!(found[..before.len()], before);
-        for (place, fields) in found.iter().enumerate().skip(before.len()) {
-            assert_eq!(text(fields, "n"), (place + 1).to_string());
-            assert!(text(fields, "t").parse::<u64>().unwrap() > newest || place > before.len());
-        }
-        if damage == "bytes" {
-            // The same stream from its beginning, so the same numbers.
-            let reference = Reference::of(&[first, second].concat());
-            assert_same(&rig.wait_for_features(reference.records.len()), &reference.fields());
-        }
-        assert_eq!(service.metric("feedplane_features_refused_states_total"), Some(1.0));
-        service.stop();
+    let mut rig = Rig::new(RedisServer::start().unwrap());
+    let mut session = Session::new(13);
+    let service = rig.service("a");
+    let first = session.entries(200);
+    rig.write(&first);
+    let before = rig.wait_for_features(Reference::of(&first).records.len());
+    service.stop();
+    rig.ask::<()>(&["SET", "features:state:raw_market_data", "FPSHRD02 or so"]);
+    let service = rig.service("a");
+    service.wait_for_log("the kept state cannot be used");
+    let second = session.entries(200);
+    rig.write(&second);
+    // The same stream from its beginning, so the same numbers.
+    let reference = Reference::of(&[first, second].concat());
+    let found = rig.wait_for_features(reference.records.len());
+    assert_same(&found, &reference.fields());
+    assert_eq!(found[..before.len()], before);
+    assert_eq!(service.metric("feedplane_features_refused_states_total"), Some(1.0));
+    service.stop();
+}
+
+#[test]
+fn other_sets_in_the_document_go_on_at_the_kept_state_and_the_numbers_with_them() {
+    let mut rig = Rig::new(RedisServer::start().unwrap());
+    let mut session = Session::new(17);
+    let service = rig.service("a");
+    let first = session.entries(200);
+    rig.write(&first);
+    let before = rig.wait_for_features(Reference::of(&first).records.len());
+    // Killed, so that the state is older than what is published.
+    service.kill();
+    let service = rig.service_with("a", &SETS.replace("rsi: {bars: 5}", "rsi: {bars: 6}"));
+    service.wait_for_log("the feature sets are changed");
+    let second = session.entries(200);
+    rig.write(&second);
+    // The set that is unchanged has exactly its records.
+    let reference = Reference::of(&[first, second].concat());
+    let fast = text(&before[0], "k");
+    let of_fast = |records: &[Fields]| -> Vec<Fields> {
+        let its = records.iter().filter(|fields| text(fields, "k") == fast);
+        its.map(|fields| fields[1..].to_vec()).collect()
+    };
+    let want = of_fast(&reference.fields());
+    rig.wait(|rig| of_fast(&rig.features()).len() >= want.len());
+    std::thread::sleep(std::time::Duration::from_millis(200));
+    let found = rig.features();
+    assert!(of_fast(&found) == want, "a record of the unchanged set differs");
+    assert_eq!(found[..before.len()], before);
+    for (place, fields) in found.iter().enumerate() {
+        assert_eq!(text(fields, "n"), (place + 1).to_string());
     }
+    service.stop();
 }
 
 #[test]

@@ -5,4 +5,5 @@
 
 mod faults;
 mod interruptions;
+mod managed;
 mod rig;

@@ -2,6 +2,8 @@
 //! that was never interrupted.
 
 use bus::config::FeaturesDocument;
+use bus::control::{ConfigVersion, ProcessReport};
+use bus::names::processes_key;
 use bus::{Entry, FeatureRecord, records_of_range};
 use features::Engine;
 use lab::redis_server::RedisServer;
@@ -252,6 +254,15 @@ impl Rig {
     }
 
     pub(crate) fn service_with(&self, member: &str, more: &str) -> Service {
+        self.start(member, more, &[])
+    }
+
+    /// One that takes its versions from Redis.
+    pub(crate) fn managed(&self, member: &str) -> Service {
+        self.start(member, SETS, &["--managed"])
+    }
+
+    fn start(&self, member: &str, more: &str, arguments: &[&str]) -> Service {
         let config = self.folder.path().join(format!("{member}.yaml"));
         let mut url = self.server.url();
         if let Some(user) = self.user {
@@ -261,7 +272,29 @@ impl Rig {
             "redis: '{url}'\nmember: {member}\nlease_ms: 300\nstate: {{every_ms: 20}}\nhealth: {{listen: '127.0.0.1:0'}}\n{more}"
         );
         std::fs::write(&config, text).unwrap();
-        Service::start(&config, &self.folder.path().join(format!("{member}.log")))
+        Service::start(&config, &self.folder.path().join(format!("{member}.log")), arguments)
+    }
+
+    /// Gives a version to the processes, as the control plane does.
+    pub(crate) fn distribute(&mut self, version: u64, document: &str) {
+        let version = ConfigVersion::new(version, document.into(), "anna", "drill", 1).unwrap();
+        let mut transaction = redis::pipe();
+        version.distribute("features", transaction.atomic());
+        transaction.exec(self.connection()).unwrap();
+    }
+
+    /// Waits for a report of this member that is so.
+    pub(crate) fn report(&mut self, member: &str, is_it: impl Fn(&ProcessReport) -> bool) -> ProcessReport {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let json: Option<Vec<u8>> = self.ask(&["HGET", &processes_key("features"), member]);
+            let report = json.map(|json| ProcessReport::parse(&json).unwrap());
+            match report {
+                Some(report) if is_it(&report) => return report,
+                other => assert!(Instant::now() < end, "the report stays {other:?}"),
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
     }
 }
 
@@ -281,12 +314,13 @@ pub(crate) struct Service {
 }
 
 impl Service {
-    fn start(config: &std::path::Path, log: &std::path::Path) -> Service {
+    fn start(config: &std::path::Path, log: &std::path::Path, arguments: &[&str]) -> Service {
         let file = std::fs::OpenOptions::new().create(true).append(true).open(log).unwrap();
         let child = Command::new(env!("CARGO_BIN_EXE_feedplane-features"))
             .arg("--config")
             .arg(config)
             .args(["--log-format", "json"])
+            .args(arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(file)
