@@ -121,7 +121,7 @@ impl Desk {
         desks.now.losses += batch.restarted.len() as u64;
         // A read that is not full has reached the end of every stream.
         let full = streams.iter().any(|(_, records)| records.len() == ENTRIES);
-        desks.now.is_current |= !full && batch.restarted.is_empty();
+        let reaches_the_end = !full && batch.restarted.is_empty();
         for (name, records) in streams {
             let stream = String::from_utf8_lossy(name);
             let is_report = stream.starts_with(EXECUTION_REPORTS);
@@ -134,23 +134,23 @@ impl Desk {
                 }
             }
         }
+        if reaches_the_end && !desks.now.is_current {
+            desks.now.is_current = true;
+            // What is read of the past at the start is no news.
+            desks.ledger.changes(0);
+        }
         gauge!("feedplane_controlplane_open_orders").set(desks.ledger.open().count() as f64);
     }
 
     fn tell(&self, hub: &Hub) {
         let mut desks = self.lock();
-        if !desks.ledger.has_changes() {
+        if !desks.now.is_current || !desks.ledger.has_changes() {
             return;
         }
         let (orders, more, denials) = desks.ledger.changes(CHANGES_MAX);
-        let is_current = desks.now.is_current;
         let positions = desks.ledger.positions();
         drop(desks);
-        // What is read of the past at the start is no news.
-        if is_current {
-            let event = OrdersEvent { time_ns: now_ns(), orders, more, denials, positions };
-            hub.tell(Topic::Orders, &event);
-        }
+        hub.tell(Topic::Orders, &OrdersEvent { time_ns: now_ns(), orders, more, denials, positions });
     }
 }
 

@@ -26,6 +26,8 @@ pub(super) async fn look(link: &BusLink, now_ns: u64) -> Result<Reports, BusErro
         ask.cmd("HSCAN").arg(processes_key(service)).arg(0).arg("COUNT").arg(REPORTS_MAX);
     }
     ask.cmd("INFO").arg("memory");
+    // A key that holds something else is no report, and hides nobody else's.
+    ask.ignore_errors();
     let mut answers: Vec<redis::Value> = link.ask_all(&ask).await?;
     let memory = answers.pop().and_then(|info| redis::from_redis_value::<String>(info).ok());
     let mut found =

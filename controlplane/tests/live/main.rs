@@ -1,0 +1,10 @@
+//! What lives, against a real Redis: versions reach it, halts reach it, events reach many clients, and what is hostile in
+//! it is counted and passed over.
+
+mod distribution;
+mod events;
+mod hostile;
+mod market;
+mod orders;
+mod rig;
+mod trading;
