@@ -154,6 +154,29 @@ impl Members {
         Ok(std::mem::take(&mut self.untold))
     }
 
+    /// Other streams are to be divided from the next look on, which is due at once. What is held of the others stays held
+    /// until it is given back.
+    pub fn change_streams(&mut self, streams: Vec<String>) {
+        self.config.streams = streams;
+        self.due = Instant::now();
+    }
+
+    /// Gives one stream back that this member has ended with; it is not held any more, whatever Redis says. Whether it is
+    /// taken again, the streams that are to be divided say.
+    ///
+    /// # Errors
+    /// When Redis cannot be asked; the lease runs out then.
+    pub fn give_back(&mut self, stream: &str) -> Result<(), ConsumerError> {
+        self.due = Instant::now();
+        match self.held.iter().position(|held| held.lease.stream == stream) {
+            Some(at) => {
+                let held = self.held.remove(at);
+                self.give(&held.lease)
+            }
+            None => Ok(()),
+        }
+    }
+
     /// Whether a stream is still this member's, by our own clock: to be asked before results are stored.
     /// `false` may be said of a lease that is prolonged after all, by the next [`Members::tend`]: then it
     /// was no one else's meanwhile.

@@ -6,6 +6,7 @@ pub mod fix;
 pub mod journal;
 pub mod line;
 pub mod lines;
+pub mod managed;
 pub mod orders;
 pub mod ouch;
 pub mod service;

@@ -1,8 +1,8 @@
 //! Which protocol a session speaks: the one place that knows the lines there are.
 
-use crate::fix::FixLine;
+use crate::fix::{self, FixLine};
 use crate::line::{Line, LineStart};
-use crate::ouch::OuchLine;
+use crate::ouch::{self, OuchLine};
 use bus::config::GatewaySession;
 
 /// A line that cannot be started: its section cannot be used as it is (a password file that cannot be read, say).
@@ -19,6 +19,22 @@ pub struct LineStartError {
 /// The name of the session's protocol in the drop copy and in logs.
 pub fn protocol(session: &GatewaySession) -> &'static str {
     if session.ouch.is_some() { "ouch50" } else { "fix44" }
+}
+
+/// Whether the session's line could be started: its section, and the file of its password.
+///
+/// # Errors
+/// Why not.
+pub fn check(session: &GatewaySession) -> Result<(), String> {
+    match (&session.ouch, &session.fix) {
+        (Some(section), _) => ouch::Settings::new(&session.venue, section, &session.reconnect)
+            .map(|_| ())
+            .map_err(|error| error.to_string()),
+        (None, Some(section)) => {
+            fix::Settings::of(section, &session.reconnect).map(|_| ()).map_err(|error| error.to_string())
+        }
+        (None, None) => Err("the session has no protocol: give either `ouch` or `fix`".to_owned()),
+    }
 }
 
 /// Starts the session's line: it connects by itself.

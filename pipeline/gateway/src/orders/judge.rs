@@ -52,6 +52,13 @@ impl Bucket {
         Bucket { per_second: u64::from(limits.messages_per_second), full, level: full, at_ns: None }
     }
 
+    /// Goes by other limits. What was taken stays taken.
+    pub fn change(&mut self, limits: &GatewayLimits) {
+        let Bucket { per_second, full, .. } = Bucket::new(limits);
+        let missing = self.full - self.level;
+        (self.per_second, self.full, self.level) = (per_second, full, full.saturating_sub(missing));
+    }
+
     /// Takes one message, if there is one. A clock that is set back brings none.
     fn take(&mut self, now_ns: u64) -> bool {
         let passed = self.at_ns.map_or(0, |at| now_ns.saturating_sub(at));
@@ -79,6 +86,12 @@ impl Judge {
     /// A judge of a day.
     pub fn new(limits: GatewayLimits, age_max_ns: u64, day_ns: u64) -> Judge {
         Judge { limits, bucket: Bucket::new(&limits), age_max_ns, day_ns }
+    }
+
+    /// Goes by other limits from the next instruction on.
+    pub fn change(&mut self, limits: GatewayLimits, age_max_ns: u64) {
+        self.bucket.change(&limits);
+        (self.limits, self.age_max_ns) = (limits, age_max_ns);
     }
 
     /// A new day began.

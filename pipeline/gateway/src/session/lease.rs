@@ -11,6 +11,7 @@ pub struct LeaseState {
     ended: AtomicBool,
     redis_gone: AtomicBool,
     leaving: AtomicBool,
+    removed: AtomicBool,
 }
 
 impl LeaseState {
@@ -22,6 +23,7 @@ impl LeaseState {
             ended: AtomicBool::new(false),
             redis_gone: AtomicBool::new(false),
             leaving: AtomicBool::new(false),
+            removed: AtomicBool::new(false),
         }
     }
 
@@ -49,6 +51,17 @@ impl LeaseState {
     /// The process is to end: the session ends in order.
     pub fn leave(&self) {
         self.leaving.store(true, Ordering::Release);
+    }
+
+    /// The session is not in the document any more: it cancels what is open, and ends.
+    pub fn remove(&self) {
+        self.removed.store(true, Ordering::Release);
+        self.leave();
+    }
+
+    /// Whether its session is to end for good.
+    pub fn is_removed(&self) -> bool {
+        self.removed.load(Ordering::Acquire)
     }
 
     /// Whether it is ours, by our own clock.

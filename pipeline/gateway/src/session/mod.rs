@@ -22,9 +22,11 @@ mod outbox;
 mod publish;
 mod reader;
 mod sending;
+mod settings;
 mod turn;
 
 pub use lease::LeaseState;
+pub use settings::{LiveSettings, Settings, other_account};
 
 use crate::journal::{Folder, Journal, JournalError};
 use crate::line::{Line, LineStart};
@@ -80,10 +82,12 @@ impl Standing {
 
 /// What a session is started with.
 pub struct SessionStart {
-    /// The process's document.
+    /// The process's document: of it, what does not change while it runs.
     pub document: Arc<GatewayDocument>,
-    /// Which of its sessions.
-    pub at: usize,
+    /// The session's name.
+    pub venue: String,
+    /// What may change.
+    pub settings: Arc<LiveSettings>,
     /// The lease.
     pub lease: Arc<LeaseState>,
     /// How its line is started.
@@ -93,10 +97,6 @@ pub struct SessionStart {
 }
 
 impl SessionStart {
-    fn session(&self) -> &GatewaySession {
-        &self.document.sessions[self.at]
-    }
-
     /// Works until the lease is lost or is to be given back. Everything that was started has ended when it returns.
     pub fn run(&self) {
         let mut said = None;
@@ -105,14 +105,14 @@ impl SessionStart {
             match self.run_day(&day) {
                 Ok(()) => said = None,
                 Err(OpenError::Lost | OpenError::Journal(JournalError::Newer { .. })) => {
-                    warn!(venue = self.session().venue, "a later owner has the session");
+                    warn!(venue = self.venue, "a later owner has the session");
                     self.lease.end();
                 }
                 Err(error) => {
                     let text = error.to_string();
                     self.standing.set(Some(text.clone()));
                     if said.as_ref() != Some(&text) {
-                        error!(venue = self.session().venue, "{text}; no orders; trying again");
+                        error!(venue = self.venue, "{text}; no orders; trying again");
                         said = Some(text);
                     }
                     std::thread::sleep(OPEN_AGAIN);
@@ -126,10 +126,10 @@ impl SessionStart {
     }
 
     fn run_day(&self, day: &Day) -> Result<(), OpenError> {
-        let (document, session) = (&*self.document, self.session());
+        let document = &*self.document;
         let mut publishing = Publishing {
-            venue: session.venue.clone(),
-            protocol: protocol(session),
+            venue: self.venue.clone(),
+            protocol: protocol(&self.settings.newest().1.session),
             token: self.lease.token(),
             shards: document.shards,
             entries_max: document.entries_max,
@@ -137,9 +137,10 @@ impl SessionStart {
             link: Link::new(&document.redis)?,
             base: vec![0; usize::from(document.shards)],
         };
-        let folder = Folder::new(&document.journal, &session.venue);
+        let folder = Folder::new(&document.journal, &self.venue);
         let opened = open(&folder, day, &mut publishing, now_ns())?;
         Session::begin(self, day.clone(), opened, publishing).run();
+        self.settings.are_nobodys();
         Ok(())
     }
 }
@@ -151,6 +152,8 @@ fn now_ns() -> u64 {
 /// An open day of a session.
 struct Session<'a> {
     start: &'a SessionStart,
+    /// What it goes by, and their generation.
+    settings: (u64, Arc<Settings>),
     day: Day,
     book: Book,
     journal: Journal,
@@ -183,26 +186,29 @@ struct Session<'a> {
 
 impl<'a> Session<'a> {
     fn begin(start: &'a SessionStart, day: Day, opened: Opened, publishing: Publishing) -> Session<'a> {
-        let (document, session) = (&*start.document, start.session());
+        let document = &*start.document;
+        let settings = start.settings.newest();
+        start.settings.are_taken_up_to(settings.0);
         let Opened { book, journal, sources, reports, published, behind } = opened;
         let outbox = Arc::new(Outbox::new(book.numbers()));
         outbox.give(reports);
         let publisher = Publisher { publishing, sources, outbox: Arc::clone(&outbox), published };
         let inbox = Arc::new(Inbox::default());
         let stop = Arc::new(AtomicBool::new(false));
-        let first = document.sessions.iter().map(|session| &session.venue).min();
         let reading = Reading {
             redis: document.redis.clone(),
-            venue: session.venue.clone(),
+            venue: start.venue.clone(),
             shards: document.shards,
-            answers_strays: first == Some(&session.venue),
+            answers_strays: start.settings.answers_strays(),
             cursors: book.cursors().to_vec(),
             inbox: Arc::clone(&inbox),
             stop: Arc::clone(&stop),
         };
-        let age_max_ns = document.instruction_age_max_ms.saturating_mul(1_000_000);
+        let Settings { session, instruction_age_max_ms, .. } = &*settings.1;
+        let age_max_ns = instruction_age_max_ms.saturating_mul(1_000_000);
         let mut begun = Session {
             judge: Judge::new(session.limits, age_max_ns, day.begins_ns),
+            settings,
             cursors: vec![None; usize::from(document.shards)],
             start,
             day,
@@ -233,7 +239,7 @@ impl<'a> Session<'a> {
     }
 
     fn spawn(&mut self, what: &str, run: impl FnOnce() + Send + 'static) {
-        let name = format!("{what}-{}", self.start.session().venue);
+        let name = format!("{what}-{}", self.start.venue);
         match std::thread::Builder::new().name(name).spawn(run) {
             Ok(thread) => self.threads.push(thread),
             // Without its threads a session does nothing: it is begun anew.
@@ -270,7 +276,7 @@ impl<'a> Session<'a> {
     }
 
     fn start_line(&mut self) {
-        let session = self.start.session();
+        let session = &self.settings.1.session;
         let events = LineEvents { inbox: Arc::clone(&self.inbox) };
         let start = LineStart {
             venue: session.venue.clone(),
@@ -287,13 +293,20 @@ impl<'a> Session<'a> {
     }
 
     fn venue(&self) -> &str {
-        &self.start.session().venue
+        &self.start.venue
     }
 
     /// Whether nothing keeps the session from ending.
     fn may_leave(&self) -> bool {
         let open = self.book.open_orders();
-        if open == 0 || !self.start.session().cancel_on_stop {
+        if open == 0 {
+            return true;
+        }
+        if self.start.lease.is_removed() {
+            // Nobody would cancel them later.
+            return false;
+        }
+        if !self.settings.1.session.cancel_on_stop {
             return true;
         }
         self.book.connection() != crate::orders::Connection::CaughtUp

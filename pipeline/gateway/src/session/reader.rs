@@ -25,7 +25,7 @@ pub(super) struct Reading {
     pub(super) venue: String,
     pub(super) shards: u16,
     /// Whether this session refuses what names no venue.
-    pub(super) answers_strays: bool,
+    pub(super) answers_strays: Arc<AtomicBool>,
     pub(super) cursors: Vec<StreamId>,
     pub(super) inbox: Arc<Inbox>,
     pub(super) stop: Arc<AtomicBool>,
@@ -169,7 +169,7 @@ impl Work<'_> {
         let venue = text(fields, "venue").filter(|venue| !venue.is_empty());
         match venue {
             Some(venue) if venue == self.reading.venue => {}
-            None if self.reading.answers_strays => {}
+            None if self.reading.answers_strays.load(Ordering::Acquire) => {}
             _ => return None,
         }
         Some(match Instruction::parse(fields.iter().copied()) {

@@ -3,10 +3,12 @@
 use super::figures;
 use super::inbox::{Arrived, Item, is_turn};
 use super::outbox::Copy;
-use super::{Session, WAIT, now_ns};
+use super::settings::other_connection;
+use super::{Session, Settings, WAIT, now_ns};
 use crate::line::Event;
 use crate::orders::{About, Connection, Doubt, Gate, Input, Own};
 use bus::{Instruction, OrderAction, OrderId, StreamId, TradingMode, TradingState};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tracing::{error, info, warn};
 
@@ -25,6 +27,9 @@ const CURSOR_EVERY: Duration = Duration::from_secs(1);
 
 impl Session<'_> {
     pub(super) fn turn(&mut self) {
+        if let Some(newer) = self.start.settings.newer_than(self.settings.0) {
+            self.change_settings(newer);
+        }
         let items = self.inbox.take(WAIT, ITEMS_A_TURN);
         self.take_in(items);
         if self.scan || self.scanned.elapsed() >= SCAN_EVERY {
@@ -36,6 +41,36 @@ impl Session<'_> {
             self.show();
             (self.scan, self.scanned) = (false, Instant::now());
         }
+    }
+
+    /// Goes by other settings. Nothing is waiting to be sent: that is done at a turn's end.
+    fn change_settings(&mut self, newer: (u64, Arc<Settings>)) {
+        let before = std::mem::replace(&mut self.settings, newer);
+        let Settings { session, instruction_age_max_ms, .. } = &*self.settings.1;
+        self.judge.change(session.limits, instruction_age_max_ms.saturating_mul(1_000_000));
+        let reconnects = other_connection(&before.1.session, session);
+        info!(venue = self.venue(), reconnects, "the session's configuration is changed");
+        if reconnects {
+            self.change_line();
+        }
+        self.scan = true;
+        self.start.settings.are_taken_up_to(self.settings.0);
+    }
+
+    /// A line by the settings that hold now takes the place of the one before. What that one had sent and was not answered
+    /// is in doubt, as after any broken connection: asked about, never sent again.
+    fn change_line(&mut self) {
+        self.stop_line();
+        let items = self.inbox.take(Duration::ZERO, usize::MAX);
+        let (told, instructions) = items.into_iter().partition(|item| matches!(item, Item::Line(_)));
+        self.take_in(told);
+        if self.book.connection() != Connection::Down {
+            self.apply(&Input::Down { why: "its configuration is changed".into() });
+        }
+        self.commit();
+        self.start_line();
+        // They find a line, which is not connected yet: new orders are denied, cancels are kept.
+        self.take_in(instructions);
     }
 
     /// What is there, without anything being sent for it.
@@ -213,15 +248,18 @@ impl Session<'_> {
         if self.stopping {
             return Gate::Closed("stopping", "the gateway ends".into());
         }
+        if let Some(why) = &self.settings.1.closed {
+            return Gate::Closed("configuration", why.clone());
+        }
         Gate::Open
     }
 
     /// Whether everything open is to be cancelled.
     fn cancels_all(&self) -> bool {
-        let session = self.start.session();
+        let session = &self.settings.1.session;
         let halted = self.book.trading().is_none_or(|state| state.mode == TradingMode::Halted);
         halted
-            || (self.stopping && session.cancel_on_stop)
+            || (self.stopping && (session.cancel_on_stop || self.start.lease.is_removed()))
             || (session.cancel_on_disconnect && self.start.lease.ran_out_without_redis())
     }
 
