@@ -106,7 +106,7 @@ function status(world) {
       const latest = world.versions[service].at(-1);
       const late = Date.now() - latest.time_ns / 1e6 < 1200 && latest.version > 1;
       const parts = service === "gateway" ? { redis: "good", sessions: "good" } : service === "archiver" ? { redis: "good", database: "good" } : { redis: "good", shards: "good" };
-      services.push({ service, member, host: "edge", pid: 4100 + services.length, state: "running", version: late ? latest.version - 1 : latest.version, wanted: null, reason: null, ready: true, parts, age_ms: 300 + 90 * index, figures: { feedplane_gateway_open_orders: 5 } });
+      services.push({ service, member, host: "edge", pid: 4100 + services.length, state: "running", version: late ? latest.version - 1 : latest.version, wanted: null, reason: null, ready: true, parts, age_ms: 300 + 90 * index, problem: null, figures: { feedplane_gateway_open_orders: 5 } });
     });
   }
   services.push({ ...services[0], service: "feeds", version: world.versions.feeds.at(-1).version });
@@ -114,8 +114,10 @@ function status(world) {
   return {
     time_ns: ns(),
     trading: tradingOf(world),
-    redis: { connected: true, version: "7.0.15", used_memory_bytes: 91_234_567 },
-    store: { ok: true, kind: "sqlite" },
+    redis: { connected: true, problem: null, age_ms: 12, used_memory_bytes: 91_234_567, refused_reports: 0 },
+    store: { connected: true, problem: null, kind: "sqlite", bytes: 81_920 },
+    orders: { open: 5, is_current: true, problem: null, missing_reports: 0, trades_left_out: 0, refused_entries: 0 },
+    distribution_problems: {}, event_clients: world.clients.size, watched_instruments: 1,
     services,
     dataplane: {
       connected: true,
@@ -141,7 +143,7 @@ function status(world) {
     },
     rates: { ticks_per_s: 26556 * wave, records_per_s: 3120 * wave, instructions_per_s: 4.2 * wave, reports_per_s: 8.5 * wave, rows_per_s: 26102 * wave },
     lags_ms: { features: 2, strategy: 1, archiver: 180 + 40 * Math.sin(world.tick / 7) },
-    latency_ns: { arrival_to_redis: { p50: 84_000, p99: 412_000 }, tick_to_order: { p50: 190_000 } },
+    latency_ns: { publish_p50: 84_000, publish_p99: 412_000, instruction_to_send_p50: 190_000, instruction_to_send_p99: 702_000 },
   };
 }
 
@@ -150,7 +152,7 @@ const tradingOf = (world) => ({ time_ns: ns(), ...world.trading });
 function book(world) {
   const mid = 18722 + Math.round(6 * Math.sin(world.tick / 13));
   const level = (cents, index) => ({ price: (cents / 100).toFixed(2), size: 100 * (1 + ((index * 7 + world.tick) % 9)), orders: 1 + ((index * 3) % 6) });
-  return { time_ns: ns(), instrument: "2:7", publisher_id: 2, instrument_id: 7, state: "good", status: "trading", bids: Array.from({ length: 10 }, (_, i) => level(mid - 1 - i, i)), asks: Array.from({ length: 10 }, (_, i) => level(mid + 1 + i, i + 2)) };
+  return { time_ns: ns(), publisher_id: 2, instrument_id: 7, state: "good", why: null, kind: "by_order", ts_recv_ns: ns(), read_to_ns: ns(), bids: Array.from({ length: 10 }, (_, i) => level(mid - 1 - i, i)), asks: Array.from({ length: 10 }, (_, i) => level(mid + 1 + i, i + 2)) };
 }
 
 function featureValues(world) {
@@ -160,7 +162,7 @@ function featureValues(world) {
 function step(world) {
   world.tick += 1;
   if (world.tick % 3 === 0) {
-    world.trades.push({ time_ns: ns(), ts_recv: ns(), sequence: world.tick, price: (187.2 + (world.tick % 7) / 100).toFixed(2), size: 100 * (1 + (world.tick % 4)), side: world.tick % 2 ? "buy" : "sell" });
+    world.trades.push({ ts_recv_ns: ns(), ts_event_ns: ns() - 4e4, price: (187.2 + (world.tick % 7) / 100).toFixed(2), size: 100 * (1 + (world.tick % 4)), aggressor: world.tick % 2 ? "buy" : "sell" });
     if (world.trades.length > 100) world.trades.shift();
   }
   if (world.tick % 12 === 0) {
@@ -172,8 +174,8 @@ function step(world) {
     for (const key of client.instruments) {
       if (key !== "2:7") continue;
       write(world, client, "book", book(world));
-      if (world.tick % 3 === 0) write(world, client, "tape", { time_ns: ns(), instrument: key, trades: [world.trades.at(-1)] });
-      write(world, client, "features", { time_ns: ns(), instrument: key, sets: [{ set: "basic", time_ns: ns(), doubts: [], values: featureValues(world) }] });
+      if (world.tick % 3 === 0) write(world, client, "tape", { time_ns: ns(), publisher_id: 2, instrument_id: 7, trades: [world.trades.at(-1)] });
+      write(world, client, "features", { time_ns: ns(), publisher_id: 2, instrument_id: 7, sets: [{ set: "basic", time_ns: ns(), doubts: [], values: Object.entries(featureValues(world)).map(([name, value]) => ({ name, unit: "", value })) }] });
     }
   }
 }
@@ -240,7 +242,7 @@ async function handle(world, dist, request, response) {
   }
   if (path === "/v1/denials") {
     const items = Array.from({ length: 14 }, (_, i) => ({ id: `S2${String(i).padStart(6, "0")}`, strategy: "momentum", venue: "sim", publisher_id: 2, instrument_id: 7, symbol: "AAPL", denied_by: i % 5 === 0 ? "gateway" : "strategy", reason: ["position", "stale_quote", "collar_percent"][i % 3], text: ["worst case 1100 above 1000", "quote is 2140 ms old; at most 2000", "612 hundredths of a percent; at most 500"][i % 3], time_ns: ns() - i * 2e9 }));
-    return answer(response, 200, { by_reason: [{ denied_by: "strategy", reason: "position", count: 412 }, { denied_by: "strategy", reason: "stale_quote", count: 77 }, { denied_by: "gateway", reason: "too_old", count: 3 }], items, next_cursor: null });
+    return answer(response, 200, { reasons: [{ denied_by: "strategy", reason: "position", count: 412 }, { denied_by: "strategy", reason: "stale_quote", count: 77 }, { denied_by: "gateway", reason: "too_old", count: 3 }], items, next_cursor: null });
   }
   if (path === "/v1/instruments") {
     const query = (url.searchParams.get("query") ?? "").toUpperCase();
@@ -248,11 +250,10 @@ async function handle(world, dist, request, response) {
     return list(all.filter((instrument) => instrument.symbol.includes(query)));
   }
   if (parts[0] === "instruments" && parts[3] === "book") return answer(response, 200, book(world));
-  if (parts[0] === "instruments" && parts[3] === "tape") return answer(response, 200, { trades: parts[2] === "7" ? world.trades : [] });
-  if (parts[0] === "instruments" && parts[3] === "features") return answer(response, 200, { items: [], next_cursor: null });
+    if (parts[0] === "instruments" && parts[3] === "features") return answer(response, 200, { time_ns: ns(), publisher_id: 2, instrument_id: 7, sets: [], looked_through: 0, is_whole: true });
   if (parts[0] === "instruments") return answer(response, 200, { publisher_id: Number(parts[1]), instrument_id: Number(parts[2]), symbol: parts[2] === "7" ? "AAPL" : "MSFT", kind: "equity", currency: "USD", channel_id: 1, tick_size: "0.01" });
   if (path === "/v1/nics") {
-    return list(["eth1", "eth2"].map((name) => ({ name, driver: "ice", queues: 4, attached: world.counters[`detached ${name}`] !== true, mode: "zero_copy", numa_node: 0, capabilities: { zero_copy: true, hardware_timestamps: true, metadata: true }, counters: { passed: 12, steered: 4123456, dropped: 0 } })));
+    return list(["eth1", "eth2"].map((name, i) => ({ interface: name, worker: "w0", lines: ["ab"[i]], backend: "xdp", index: i + 2, driver: "ice", up: true, carrier: true, speed_mbit_per_s: 25000, receive_queues: 2, ...(world.counters[`detached ${name}`] === true ? {} : { attached: "native" }), program: { name: "steer_time", id: 41 + i, tag: "9c1d0a77b3e2f410", hardware_time: true }, sockets: [0, 1].map((queue) => ({ queue, mode: "zero_copy", busy_poll: true, frames: 8192, counters: { rx_dropped: 0, rx_ring_full: 0 } })), capabilities: { native_xdp: true, zero_copy: true, hardware_timestamps: true, clock: `/dev/ptp${i}` }, counters: { rx_packets: 4123456, rx_dropped: 0 }, program_packets: { steered: 4123440, passed: 16 } })));
   }
   if (parts[0] === "nics" && request.method === "POST") {
     if (!need("operator")) return undefined;
@@ -260,11 +261,12 @@ async function handle(world, dist, request, response) {
     log(world, who, role, parts[2] ?? parts[1], parts[1], "done", 200, "");
     return answer(response, 200, {});
   }
-  if (path === "/v1/clock") return list([{ path: "/dev/ptp0", interface: "eth1", quality: "synchronised", offset_ns: 142, window_ns: 380 }, { path: "/dev/ptp1", interface: "eth2", quality: "not synchronised", offset_ns: 48_212, window_ns: 410 }]);
-  if (path === "/v1/models") return list([{ name: "ofi-ridge", version: 3, state: "acting", target: "return_1s", features: 6, made_ns: ns() - 6e13 }, { name: "ofi-tree", version: 1, state: "shadow", target: "return_1s", features: 9, made_ns: ns() - 2e13 }]);
+  if (path === "/v1/clock") return answer(response, 200, { time_ns: ns(), utc_in_sync: true, tai_minus_utc_ns: 37e9, items: [{ worker: "w0", line: "a", interface: "eth1", path: "/dev/ptp0", minus_utc_ns: 142, window_ns: 380, source: "hardware", age_ms: 410 }, { worker: "w0", line: "b", interface: "eth2", path: "/dev/ptp1", minus_utc_ns: -48_212, window_ns: 410, source: "hardware", age_ms: 420 }] });
+  if (path === "/v1/models") return list([{ name: "ofi-ridge", versions: [3, 2, 1].map((version) => ({ version, onnx_sha256: `${version}c5d`.repeat(16) })) }, { name: "ofi-tree", versions: [{ version: 1, onnx_sha256: "77aa".repeat(16) }] }]);
+  if (parts[0] === "models") return answer(response, 200, { name: parts[1], version: Number(parts[2]), onnx_bytes: 18231, card: { target: "return_1s", features: ["basic.mid", "basic.imbalance"], rank_correlation: 0.071 } });
   if (path === "/v1/audit") {
     const wanted = (name, field) => !url.searchParams.get(name) || field.includes(url.searchParams.get(name));
-    return list(world.audit.filter((entry) => wanted("who", entry.who) && wanted("action", entry.action)).slice(0, 50));
+    return answer(response, 200, { items: world.audit.filter((entry) => wanted("who", entry.who) && wanted("action", entry.action)).slice(0, 50), next_cursor: null, chain: { verified_to: world.audit.length, broken_at: null, complete: true } });
   }
   if (parts[0] === "tokens") {
     if (!need("risk")) return undefined;
@@ -341,7 +343,7 @@ function validate(service, document) {
 async function config(world, url, parts, request, response, who, role, need) {
   const [, service, view, which] = parts;
   const head = (entry) => ({ service, version: entry.version, by: entry.by, reason: entry.reason, time_ns: entry.time_ns, sha256: "00" });
-  if (service === undefined) return answer(response, 200, { items: SERVICES.map((name) => ({ ...world.versions[name].at(-1), service: name, document: undefined, converged: true })), next_cursor: null });
+  if (service === undefined) return answer(response, 200, { items: SERVICES.map((name) => { const last = world.versions[name].at(-1); return { service: name, version: last.version, newest: { service: name, ...last, document: undefined }, convergence: { version: last.version, converged: true, problem: null, processes: [] } }; }) });
   const versions = world.versions[service];
   if (versions === undefined) return problem(response, 404, "Not Found", "no such document");
   const latest = versions.at(-1);
@@ -374,12 +376,12 @@ async function config(world, url, parts, request, response, who, role, need) {
     return problem(response, 422, "Unprocessable Content", "the document cannot be used", { errors });
   }
   const changes = diff(latest.document, document);
-  if (url.searchParams.get("dry_run") === "true") return answer(response, 200, { from: latest.version, to: latest.version + 1, changes });
+  if (url.searchParams.get("dry_run") === "true") return answer(response, 200, { ...head({ ...latest, version: latest.version + 1, by: who, reason }), dry_run: true, unchanged: changes.length === 0, changes });
   const entry = { version: latest.version + 1, document, by: who, reason, time_ns: ns() };
   versions.push(entry);
   log(world, who, role, view === "rollback" ? "rollback" : "put_config", service, "done", 200, reason, changes.map((c) => c.before), changes.map((c) => c.after));
   send(world, "config", { time_ns: ns(), ...head(entry) });
-  return answer(response, 200, { ...head(entry), document }, { ETag: `"${entry.version}"` });
+  return answer(response, 200, { ...head(entry), dry_run: false, unchanged: false, changes }, { ETag: `"${entry.version}"` });
 }
 
 function page(dist, path, response) {

@@ -165,7 +165,7 @@ function ConnectionBanner(): JSX.Element | null {
         What you see is {age === undefined ? "nothing yet" : ageText(age)}. {link.state === "waiting" ? `${sentence(link.why)}.` : ""}
       </span>
       <span class="nowrap" aria-hidden="true">
-        {wait === undefined ? "Connecting …" : `Next try in ${(wait / 1000).toFixed(1)} s`}
+        {wait === undefined ? (link.state === "open" ? "Nothing is heard from the control plane." : "Connecting …") : `Next try in ${(wait / 1000).toFixed(1)} s`}
       </span>
     </div>
   );

@@ -5,6 +5,8 @@ import { fields, list, number, text } from "./read";
 export interface FieldProblem {
   path: string;
   message: string;
+  /** Another document, when that is where it is wrong. */
+  service?: string;
 }
 
 export class ApiProblem extends Error {
@@ -119,10 +121,11 @@ function problem(answer: Response, said: string): ApiProblem {
     body = {};
   }
   const of = fields(body);
-  const errors = list(of["errors"]).map((entry) => ({
-    path: text(fields(entry)["path"]),
-    message: text(fields(entry)["message"]),
-  }));
+  const errors = list(of["errors"]).map((entry): FieldProblem => {
+    const { path, message, service } = fields(entry);
+    const found: FieldProblem = { path: text(path), message: text(message) };
+    return text(service) === "" ? found : { ...found, service: text(service) };
+  });
   return new ApiProblem(
     answer.status,
     text(of["title"]) || answer.statusText || "Refused",

@@ -15,6 +15,8 @@ export interface Trading {
   pending: boolean;
   /** Why not, or what else is the matter. */
   problem: string;
+  /** Who follows it, and what each obeys now. */
+  followers: { service: string; member: string; mode: string }[];
 }
 
 export interface Service {
@@ -28,6 +30,8 @@ export interface Service {
   reason: string;
   ready: boolean | undefined;
   parts: [string, string][];
+  /** Why its health cannot be had. */
+  problem: string;
   ageMs: number | undefined;
   figures: Record<string, number>;
 }
@@ -88,25 +92,31 @@ export interface Worker {
 
 export interface Dataplane {
   connected: boolean;
+  problem: string;
   ageMs: number;
   timeNs: number;
   workers: Worker[];
   channels: Channel[];
   publisher: Record<string, number>;
   publisherConnected: boolean | undefined;
-  latency: Record<string, number>;
 }
 
 export interface Status {
   timeNs: number | undefined;
   trading: Trading;
-  redis: { connected: boolean | undefined; more: [string, string][] };
-  store: { ok: boolean | undefined; more: [string, string][] };
+  redis: { connected: boolean | undefined; problem: string };
+  store: { connected: boolean | undefined; problem: string; kind: string };
   services: Service[];
   dataplane: Dataplane | undefined;
   rates: Record<string, number>;
   lags: Record<string, number>;
+  /** ns by name, as `publish_p50`. */
   latency: Record<string, number>;
+  openOrders: number | undefined;
+  /** Why orders or versions cannot be followed. */
+  problems: string[];
+  /** Figures and the data plane's own status were left out of this one. */
+  shortened: boolean;
 }
 
 const MODES = new Set(["active", "reducing", "halted"]);
@@ -121,6 +131,10 @@ export function readTrading(value: unknown): Trading {
     sinceNs: number(own["since_ns"]) ?? number(own["time_ns"]),
     pending: flag(own["pending"]) ?? false,
     problem: text(own["problem"]),
+    followers: list(own["followers"]).map((entry) => {
+      const of = fields(entry);
+      return { service: text(of["service"]), member: text(of["member"]), mode: text(of["mode"]) };
+    }),
   };
 }
 
@@ -137,6 +151,7 @@ export function readService(value: unknown): Service {
     reason: text(own["reason"]),
     ready: flag(own["ready"]),
     parts: Object.entries(fields(own["parts"])).map(([name, said]) => [name, text(said)]),
+    problem: text(own["problem"]),
     ageMs: number(own["age_ms"]),
     figures: numbers(own["figures"]),
   };
@@ -230,46 +245,38 @@ function readDataplane(value: unknown): Dataplane | undefined {
   const publisher = fields(status["publisher"]);
   return {
     connected: flag(own["connected"]) ?? false,
+    problem: text(own["problem"]),
     ageMs: number(own["age_ms"]) ?? 0,
     timeNs: number(status["time_ns"]) ?? 0,
     workers: workers.map(readWorker),
     channels: workers.flatMap((worker) => list(fields(worker)["channels"]).map((channel) => readChannel(channel, text(fields(worker)["name"])))),
     publisher: numbers(publisher),
     publisherConnected: flag(publisher["connected"]),
-    latency: numbers(publisher["latency_ns"] ?? publisher["latency"]),
   };
-}
-
-function more(value: unknown): [string, string][] {
-  return Object.entries(fields(value))
-    .filter(([, said]) => said === null || typeof said !== "object")
-    .map(([name, said]) => [name, text(said)]);
 }
 
 export function readStatus(value: unknown): Status {
   const own = fields(value);
   const redis = fields(own["redis"]);
   const store = fields(own["store"]);
+  const orders = fields(own["orders"]);
   return {
     timeNs: number(own["time_ns"]),
     trading: readTrading(own["trading"]),
-    redis: { connected: flag(redis["connected"]), more: more(redis) },
-    store: { ok: flag(store["ok"] ?? store["connected"] ?? store["ready"]), more: more(store) },
+    redis: { connected: flag(redis["connected"]), problem: text(redis["problem"]) },
+    store: { connected: flag(store["connected"]), problem: text(store["problem"]), kind: text(store["kind"]) },
     services: list(own["services"]).map(readService),
     dataplane: readDataplane(own["dataplane"]),
     rates: numbers(own["rates"]),
     lags: numbers(own["lags_ms"]),
-    latency: flat(own["latency_ns"]),
+    latency: numbers(own["latency_ns"]),
+    openOrders: number(orders["open"]),
+    problems: [
+      ...(text(orders["problem"]) === "" ? [] : [`Orders cannot be followed: ${text(orders["problem"])}`]),
+      ...Object.entries(fields(own["distribution_problems"])).map(([service, why]) => `The newest version of ${service} is not distributed: ${text(why)}`),
+    ],
+    shortened: flag(own["shortened"]) ?? false,
   };
-}
-
-/** `{a: {p50: 1}}` → `{"a p50": 1}`. */
-function flat(value: unknown): Record<string, number> {
-  const found = numbers(value);
-  for (const [name, inner] of Object.entries(fields(value))) {
-    for (const [sub, said] of Object.entries(numbers(inner))) found[`${name} ${sub}`] = said;
-  }
-  return found;
 }
 
 const RANKS: Record<string, number> = { viewer: 1, operator: 2, risk: 3 };

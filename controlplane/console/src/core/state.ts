@@ -43,6 +43,8 @@ export interface Watched {
   book: Arrived<Fields> | undefined;
   trades: Ring<Fields>;
   tapeAt: number | undefined;
+  /** The next event of trades has the last ones again: the stream was opened anew. */
+  tapeAnew: boolean;
   features: Map<string, Arrived<Fields>>;
   /** Values of features over time, by set and feature. */
   past: Map<string, Series>;
@@ -97,6 +99,7 @@ export function listen(instrument?: string): void {
     onEvent: receive,
     onState: (state) => {
       connection.value = state;
+      if (state.state === "open" && watched.value !== undefined) watched.value.tapeAnew = true;
       if (state.state === "refused" && state.status === 401) logout("The token is not good, or not any more.");
     },
   });
@@ -111,7 +114,7 @@ export function watch(key: string | undefined): void {
   watched.value =
     key === undefined
       ? undefined
-      : { key, book: undefined, trades: new Ring(TRADES_MAX), tapeAt: undefined, features: new Map(), past: new Map(), count: 0 };
+      : { key, book: undefined, trades: new Ring(TRADES_MAX), tapeAt: undefined, tapeAnew: true, features: new Map(), past: new Map(), count: 0 };
   listen(key);
 }
 
@@ -140,7 +143,7 @@ function receive(event: ServerEvent): void {
       ordersChanged.value += 1;
       return;
     case "lagging":
-      missed.value += number(fields(value)["missed"] ?? fields(value)["events"]) ?? 1;
+      missed.value += number(fields(value)["missed"]) ?? 1;
       ordersChanged.value += 1;
       configChanged.value += 1;
       return;
@@ -151,8 +154,25 @@ function receive(event: ServerEvent): void {
   }
 }
 
+let asking = false;
+
+/** A status too large for an event is asked for, as soon as the one before is there. */
+async function askWhole(): Promise<void> {
+  if (asking) return;
+  asking = true;
+  const whole = await ask.peek()("/v1/status").catch(() => undefined);
+  asking = false;
+  if (whole === undefined || status.value === undefined) return;
+  const { dataplane } = readStatus(whole.value);
+  if (dataplane === undefined) return;
+  rates.take(dataplane);
+  status.value = { ...status.value, value: { ...status.value.value, dataplane } };
+}
+
 function takeStatus(value: Status, at: number): void {
-  status.value = { value, at };
+  const last = status.value?.value.dataplane;
+  if (value.shortened) void askWhole();
+  status.value = { value: value.shortened && value.dataplane?.timeNs === 0 && last !== undefined ? { ...value, dataplane: last } : value, at };
   if (value.trading.mode !== "unknown" || trading.value === undefined) {
     trading.value = { value: value.trading, at };
   }
@@ -160,15 +180,11 @@ function takeStatus(value: Status, at: number): void {
   const rate = (name: string): number | null => value.rates[name] ?? null;
   past.rates.push(seconds, [rate("ticks_per_s"), rate("records_per_s"), rate("instructions_per_s"), rate("reports_per_s"), rate("rows_per_s")]);
   past.lags.push(seconds, ["features", "strategy", "archiver"].map((name) => value.lags[name] ?? null));
-  if (value.dataplane !== undefined) rates.take(value.dataplane);
+  if (value.dataplane !== undefined && value.dataplane.timeNs > 0) rates.take(value.dataplane);
 }
 
-/** `1:42` of an event, however it says it. */
 function keyOf(value: Fields): string {
-  const said = value["instrument"];
-  if (typeof said === "string") return said;
-  const of = typeof said === "object" && said !== null ? fields(said) : value;
-  return `${text(of["publisher_id"])}:${text(of["instrument_id"])}`;
+  return `${text(value["publisher_id"])}:${text(value["instrument_id"])}`;
 }
 
 function takeInstrument(topic: "book" | "tape" | "features", value: Fields, at: number): void {
@@ -176,40 +192,29 @@ function takeInstrument(topic: "book" | "tape" | "features", value: Fields, at: 
   if (current === undefined || keyOf(value) !== current.key) return;
   if (topic === "book") current.book = { value, at };
   if (topic === "tape") {
-    takeTrades(current, list(value["trades"] ?? value["items"]).map(fields));
+    takeTrades(current, list(value["trades"]).map(fields));
     current.tapeAt = at;
   }
   if (topic === "features") takeFeatures(current, value, at);
   watched.value = { ...current, count: current.count + 1 };
 }
 
-/** Trades come oldest or newest first, and may come twice: only those after the last one are added. */
+/** Trades since the event before, newest first; the first event has the last ones. */
 export function takeTrades(current: Watched, trades: Fields[]): void {
-  const timeOf = (trade: Fields): number => number(trade["ts_recv"] ?? trade["time_ns"] ?? trade["ts_event"]) ?? 0;
-  const sequenceOf = (trade: Fields): number => number(trade["sequence"]) ?? 0;
-  const sorted = [...trades].sort((x, y) => timeOf(x) - timeOf(y) || sequenceOf(x) - sequenceOf(y));
-  const seen = new Set(current.trades.toArray().map((trade) => JSON.stringify(trade)));
-  const last = current.trades.last();
-  for (const trade of sorted) {
-    if (last !== undefined && timeOf(trade) < timeOf(last)) continue;
-    if (!seen.has(JSON.stringify(trade))) current.trades.push(trade);
-  }
+  if (current.tapeAnew) current.trades.clear();
+  current.tapeAnew = false;
+  for (const trade of [...trades].reverse()) current.trades.push(trade);
 }
 
-/** One set's values, or several sets': `{set, values: {…}}` or `{sets: {name: {values: {…}}}}`. */
+/** `{sets: [{set, time_ns, values: [{name, value}]}]}`: the sets that have new values. */
 function takeFeatures(current: Watched, value: Fields, at: number): void {
-  const sets = list(value["sets"]).map(fields);
-  if (sets.length === 0) {
-    const named = Object.entries(fields(value["sets"]));
-    if (named.length > 0) sets.push(...named.map(([set, of]): Fields => ({ set, ...fields(of) })));
-    else sets.push(value);
-  }
-  for (const of of sets) {
-    const set = text(of["set"] ?? of["name"]) || "features";
+  for (const of of list(value["sets"]).map(fields)) {
+    const set = text(of["set"]);
     if (!current.features.has(set) && current.features.size >= FEATURES_MAX) continue;
     current.features.set(set, { value: of, at });
-    const seconds = (performance.timeOrigin + at) / 1000;
-    for (const [name, said] of Object.entries(fields(of["values"]))) pushFeature(current, `${set}.${name}`, seconds, number(said) ?? null);
+    const ns = number(of["time_ns"]);
+    const seconds = ns === undefined || ns === 0 ? (performance.timeOrigin + at) / 1000 : ns / 1e9;
+    for (const named of list(of["values"]).map(fields)) pushFeature(current, `${set}.${text(named["name"])}`, seconds, number(named["value"]) ?? null);
   }
 }
 

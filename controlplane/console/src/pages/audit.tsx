@@ -6,7 +6,7 @@ import { clockTime, dateTime } from "../core/format";
 import { fields, list, number, text, type Fields } from "../core/read";
 import { auditChanged } from "../core/state";
 import { useLoad } from "../ui/load";
-import { Age, Empty, PageHead, Panel, Problem, Scroll, State } from "../ui/parts";
+import { Age, Empty, Note, PageHead, Panel, Problem, Scroll, State } from "../ui/parts";
 
 export function Audit(): JSX.Element {
   const [whose, setWhose] = useState("");
@@ -19,6 +19,7 @@ export function Audit(): JSX.Element {
   if (cursor !== undefined) query.set("cursor", cursor);
   const loaded = useLoad(`/v1/audit?${query}`, 2_000, auditChanged.value);
   const entries = list(fields(loaded.answer?.value)["items"]).map(fields);
+  const chain = fields(fields(loaded.answer?.value)["chain"]);
   const next = text(fields(loaded.answer?.value)["next_cursor"]);
   return (
     <>
@@ -26,6 +27,11 @@ export function Audit(): JSX.Element {
         <Age at={loaded.at} />
       </PageHead>
       <Problem problem={loaded.problem} />
+      {number(chain["broken_at"]) !== undefined && (
+        <Note tone="bad" alert>
+          <strong>The audit was changed from outside:</strong> entry {text(chain["broken_at"])} is not as it was written, or is missing.
+        </Note>
+      )}
       <Panel
         title="Entries, newest first"
         aged

@@ -49,7 +49,7 @@ export function convergence(version: number | undefined, processes: Service[]): 
 
 function All(): JSX.Element {
   const loaded = useLoad("/v1/config", 2_000, configChanged.value);
-  const items = new Map(list(fields(loaded.answer?.value)["items"] ?? loaded.answer?.value).map((entry): [string, Fields] => [text(fields(entry)["service"]), fields(entry)]));
+  const items = new Map(list(fields(loaded.answer?.value)["items"]).map((entry): [string, Fields] => [text(fields(entry)["service"]), fields(entry)]));
   const services = status.value?.value.services ?? [];
   return (
     <>
@@ -75,6 +75,8 @@ function All(): JSX.Element {
               <tbody>
                 {Object.entries(DOCUMENTS).map(([service, document]) => {
                   const entry = items.get(service) ?? {};
+                  const newest = fields(entry["newest"]);
+                  const problem = text(fields(entry["convergence"])["problem"]);
                   const version = number(entry["version"]);
                   const state = convergence(version, processesOf(service, services));
                   return (
@@ -88,14 +90,15 @@ function All(): JSX.Element {
                       <td class="number big-number">{version === undefined || version === 0 ? "–" : version}</td>
                       <td>
                         <State tone={state.tone}>{state.word}</State>
+                        {problem !== "" && <div class="warn-text">not distributed: {problem}</div>}
                       </td>
                       <td class="break">
-                        {text(entry["by"]) === "" ? (
+                        {text(newest["by"]) === "" ? (
                           <span class="muted">no version yet</span>
                         ) : (
                           <>
-                            <strong>{text(entry["by"])}</strong> <span class="muted small nowrap">{dateTime(number(entry["time_ns"]))}</span>
-                            <div>{text(entry["reason"])}</div>
+                            <strong>{text(newest["by"])}</strong> <span class="muted small nowrap">{dateTime(number(newest["time_ns"]))}</span>
+                            <div>{text(newest["reason"])}</div>
                           </>
                         )}
                       </td>

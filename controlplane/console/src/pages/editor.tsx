@@ -80,7 +80,7 @@ function Editing({ service, root, base, allowed, role, reload }: EditingProps): 
   const before = useMemo(() => JSON.stringify(base.document), [base]);
   const dirty = mode === "text" ? said !== toYaml(base.document) : JSON.stringify(draft) !== before;
   const shape = useMemo(() => (value === undefined ? [] : check(value, root)), [value, root]);
-  const problems = useMemo(() => unique([...shape, ...refused]), [shape, refused]);
+  const problems = useMemo(() => unique([...shape, ...refused.map((known) => mine(known, service))]), [shape, refused]);
   useLeaving(dirty);
 
   const change = (path: Path, next: unknown): void => {
@@ -170,6 +170,11 @@ function Editing({ service, root, base, allowed, role, reload }: EditingProps): 
   );
 }
 
+/** A problem that names this document is one of its fields; another document's is only listed. */
+function mine(problem: FieldProblem, service: string): FieldProblem {
+  return problem.service === service ? { path: problem.path, message: problem.message } : problem;
+}
+
 function unique(problems: FieldProblem[]): FieldProblem[] {
   const seen = new Set<string>();
   return problems.filter(({ path, message }) => {
@@ -196,7 +201,7 @@ function useLeaving(dirty: boolean): void {
 /** Says that a newer version is there; reads it by itself when nothing is lost by that. */
 function Meanwhile({ service, version, dirty, reload }: { service: string; version: number; dirty: boolean; reload(): void }): JSX.Element | null {
   const loaded = useLoad("/v1/config", 5_000, configChanged.value);
-  const entry = list(fields(loaded.answer?.value)["items"] ?? loaded.answer?.value).map(fields).find((known) => known["service"] === service);
+  const entry = list(fields(loaded.answer?.value)["items"]).map(fields).find((known) => known["service"] === service);
   const newest = number(entry?.["version"]) ?? 0;
   const newer = newest > version;
   useEffect(() => {
@@ -206,7 +211,7 @@ function Meanwhile({ service, version, dirty, reload }: { service: string; versi
   return (
     <Note tone="warn">
       <strong>
-        Version {newest} was made by {text(entry?.["by"])} meanwhile.
+        Version {newest} was made by {text(fields(entry?.["newest"])["by"])} meanwhile.
       </strong>{" "}
       Yours begins from version {version} and will not be taken. <a href={`/config/${service}/history`}>See what changed</a>
     </Note>
@@ -250,11 +255,11 @@ function Wrong({ problems, problem, said, syntax }: { problems: FieldProblem[]; 
           <li key={`${known.path} ${known.message}`}>
             {said === undefined ? (
               <button type="button" class="link" onClick={() => showPlace(known.path)}>
-                <code>{known.path || "document"}</code>
+                <code>{placeOf(known)}</code>
               </button>
             ) : (
               <>
-                line {lineOf(said, known.path)}: <code>{known.path || "document"}</code>
+                line {lineOf(said, known.path)}: <code>{placeOf(known)}</code>
               </>
             )}{" "}
             {known.message}
@@ -263,6 +268,11 @@ function Wrong({ problems, problem, said, syntax }: { problems: FieldProblem[]; 
       </ul>
     </Note>
   );
+}
+
+function placeOf(problem: FieldProblem): string {
+  const path = problem.path || "document";
+  return problem.service === undefined ? path : `${problem.service}: ${path}`;
 }
 
 function TextEditor({ said, readOnly, onChange, lines }: { said: string; readOnly: boolean; onChange(next: string): void; lines: number[] }): JSX.Element {

@@ -5,10 +5,10 @@ import { useState } from "preact/hooks";
 import { newKey } from "../core/api";
 import { compact, duration, group, nanoseconds, words } from "../core/format";
 import { may } from "../core/model";
-import { fields, list, number, text, type Fields } from "../core/read";
+import { fields, list, number, numbers, text, type Fields } from "../core/read";
 import { ask, status, who } from "../core/state";
 import { useLoad } from "../ui/load";
-import { Dialog, Empty, Note, PageHead, Panel, Problem, Scroll, State, toast } from "../ui/parts";
+import { Dialog, Empty, Note, PageHead, Panel, Problem, Scroll, State, toast, type Tone } from "../ui/parts";
 import { judge } from "./pipeline";
 
 export function Machine(): JSX.Element {
@@ -85,7 +85,7 @@ type Act = "attach" | "detach" | "replace-programs";
 
 function Nics(): JSX.Element {
   const loaded = useLoad("/v1/nics", 2_000);
-  const nics = list(fields(loaded.answer?.value)["items"] ?? fields(loaded.answer?.value)["nics"]).map(fields);
+  const nics = list(fields(loaded.answer?.value)["items"]).map(fields);
   const [act, setAct] = useState<{ what: Act; nic: string } | undefined>();
   const allowed = may(who.value?.role ?? "", "operator");
   return (
@@ -113,64 +113,75 @@ function Nics(): JSX.Element {
   );
 }
 
-const nameOf = (nic: Fields): string => text(nic["name"] ?? nic["interface"]);
+const nameOf = (nic: Fields): string => text(nic["interface"]);
 
 function Nic({ nic, allowed, onAct }: { nic: Fields; allowed: boolean; onAct(what: Act): void }): JSX.Element {
-  const attached = attachment(nic);
-  const mode = text(nic["mode"] ?? fields(nic["xdp"])["mode"] ?? fields(nic["attached"])["mode"]);
-  const facts = Object.entries(nic).filter(([name, value]) => !["name", "interface", "mode", "attached", "index"].includes(name) && value !== null && typeof value !== "object");
-  const groups = Object.entries(nic).filter(([, value]) => value !== null && typeof value === "object");
+  const program = fields(nic["program"]);
+  const attached = text(nic["attached"]);
+  const sockets = list(nic["sockets"]).map(fields);
+  const modes = [...new Set(sockets.map((socket) => text(socket["mode"])))].join(", ");
+  const fallbacks = list(nic["fallbacks"]).map(text);
+  const byXdp = text(nic["backend"]) === "xdp";
+  const dropped = sockets.flatMap((socket) => Object.entries(numbers(socket["counters"]))).reduce((sum, [, count]) => sum + count, 0);
+  const can = fields(nic["capabilities"]);
+  const says = (value: unknown): string => (value === true ? "yes" : value === false ? "no" : "not known");
   return (
     <section class="card" aria-label={`Interface ${nameOf(nic)}`}>
       <div class="row">
         <h3 class="big-name">{nameOf(nic)}</h3>
-        <State tone={attached === undefined ? "calm" : attached ? "good" : "warn"}>{attached === undefined ? "not known" : attached ? mode || "attached" : "no program"}</State>
+        <NicState nic={nic} />
         <span class="space" />
-        {allowed && (
-          <button type="button" class="small" onClick={() => onAct(attached === true ? "detach" : "attach")}>
-            {attached === true ? "Detach" : "Attach"}
+        {allowed && byXdp && (
+          <button type="button" class="small" onClick={() => onAct(attached === "" ? "attach" : "detach")}>
+            {attached === "" ? "Attach" : "Detach"}
           </button>
         )}
       </div>
+      {fallbacks.map((why) => (
+        <Note key={why} tone="warn">
+          {why}
+        </Note>
+      ))}
       <dl class="pairs small">
-        {facts.map(([name, value]) => (
-          <Pair key={name} name={name} value={value} />
-        ))}
-        {groups.map(([name, value]) => (
-          <Pair key={name} name={name} value={value} />
-        ))}
+        <Pair name="lines" said={list(nic["lines"]).map((line) => text(line).toUpperCase()).join(", ")} />
+        <Pair name="worker" said={text(nic["worker"])} />
+        <Pair name="driver" said={text(nic["driver"])} />
+        <Pair name="program" said={text(program["name"]) === "" ? "" : `${text(program["name"])} ${text(program["tag"])}${program["hardware_time"] === true ? ", with the NIC's time" : ""}`} />
+        <Pair name="runs" said={attached} />
+        <Pair name="sockets" said={sockets.length === 0 ? "" : `${sockets.length} of ${text(nic["receive_queues"])} queues, ${words(modes)}`} />
+        <Pair name="lost in sockets" said={sockets.length === 0 ? "" : group(dropped)} />
+        <Pair name="speed" said={number(nic["speed_mbit_per_s"]) === undefined ? "" : `${group(number(nic["speed_mbit_per_s"]))} Mbit/s`} />
+        <Pair name="can" said={`XDP in the driver ${says(can["native_xdp"])}, zero copy ${says(can["zero_copy"])}, hardware time ${says(can["hardware_timestamps"])}`} />
+        <Pair name="program's packets" said={counted(nic["program_packets"])} />
+        <Pair name="counters" said={counted(nic["counters"])} />
       </dl>
     </section>
   );
 }
 
-function attachment(nic: Fields): boolean | undefined {
-  const said = nic["attached"] ?? nic["program"] ?? fields(nic["xdp"])["attached"];
-  if (typeof said === "boolean") return said;
-  if (said === null) return false;
-  return said === undefined ? undefined : said !== "";
+function NicState({ nic }: { nic: Fields }): JSX.Element {
+  if (nic["up"] !== true) return <State tone="bad">{number(nic["index"]) === 0 ? "gone" : "down"}</State>;
+  if (nic["carrier"] !== true) return <State tone="bad">no carrier</State>;
+  if (text(nic["backend"]) !== "xdp") return <State tone="good">kernel sockets</State>;
+  const attached = text(nic["attached"]);
+  return attached === "" ? <State tone="bad">detached</State> : <State tone="good">attached</State>;
 }
 
-function Pair({ name, value }: { name: string; value: unknown }): JSX.Element | null {
-  const shown = plain(name, value);
-  if (shown === "") return null;
+function Pair({ name, said }: { name: string; said: string }): JSX.Element | null {
+  if (said === "") return null;
   return (
     <>
-      <dt>{words(name)}</dt>
-      <dd>{shown}</dd>
+      <dt>{name}</dt>
+      <dd>{said}</dd>
     </>
   );
 }
 
-/** A value of an unknown shape on a few words: counters that are 0 are left out. */
-function plain(name: string, value: unknown): string {
-  if (typeof value === "number") return name.endsWith("_ns") ? nanoseconds(value) : group(value);
-  if (typeof value === "boolean") return value ? "yes" : "no";
-  if (typeof value === "string") return value;
-  if (Array.isArray(value)) return value.map((item) => plain("", item)).filter((said) => said !== "").join(", ");
-  return Object.entries(fields(value))
-    .filter(([, said]) => said !== 0 && said !== null && said !== false)
-    .map(([field, said]) => (said === true ? words(field) : `${words(field)} ${typeof said === "number" ? compact(said) : plain(field, said)}`))
+/** Counters that are not 0. */
+function counted(value: unknown): string {
+  return Object.entries(numbers(value))
+    .filter(([, count]) => count > 0)
+    .map(([name, count]) => `${words(name)} ${compact(count)}`)
     .join(", ");
 }
 
@@ -220,42 +231,49 @@ function Confirm({ what, nic, onClose }: { what: Act; nic: string; onClose(): vo
 function Clocks(): JSX.Element {
   const loaded = useLoad("/v1/clock", 2_000);
   const own = fields(loaded.answer?.value);
-  const clocks = list(own["items"] ?? own["clocks"] ?? own["phcs"]).map(fields);
+  const clocks = list(own["items"]).map(fields);
+  const inSync = own["utc_in_sync"];
   return (
-    <Panel title="Clocks" aged at={loaded.at} flush>
-      {loaded.problem !== undefined && <Problem problem={loaded.problem} />}
+    <Panel
+      title="Clocks"
+      aged
+      at={loaded.at}
+      flush
+      actions={loaded.at === undefined ? undefined : inSync === true ? <State tone="good">UTC in sync</State> : <State tone="bad">UTC not in sync</State>}
+    >
+      <Problem problem={loaded.problem} />
       {clocks.length === 0 ? (
-        <Empty>
-          {loaded.at === undefined ? "Reading …" : "No hardware clock is in use: packets are stamped by the kernel's clock."}
-        </Empty>
+        <Empty>{loaded.at === undefined ? "Reading …" : "No worker has told of a clock."}</Empty>
       ) : (
         <Scroll label="Clocks">
           <table>
             <thead>
               <tr>
+                <th>Interface</th>
+                <th>Line</th>
+                <th>Packets are stamped by</th>
                 <th>Clock</th>
-                <th>Quality</th>
-                <th class="number">Offset</th>
-                <th>More</th>
+                <th class="number">Clock − UTC</th>
+                <th class="number">Known to</th>
+                <th class="number">Measured</th>
               </tr>
             </thead>
             <tbody>
-              {clocks.map((clock) => {
-                const quality = text(clock["quality"] ?? clock["state"]);
-                const good = /sync|good|locked/.test(quality) && !/unsync|not/.test(quality);
-                return (
-                  <tr key={text(clock["path"] ?? clock["name"])}>
-                    <td class="mono">{text(clock["path"] ?? clock["name"])}</td>
-                    <td>
-                      <State tone={good ? "good" : quality === "" ? "calm" : "warn"}>{words(quality) || "not known"}</State>
-                    </td>
-                    <td class="number big-number">{nanoseconds(number(clock["offset_ns"]))}</td>
-                    <td class="break">
-                      {plain("", Object.fromEntries(Object.entries(clock).filter(([name]) => !["path", "name", "quality", "state", "offset_ns"].includes(name))))}
-                    </td>
-                  </tr>
-                );
-              })}
+              {clocks.map((clock) => (
+                <tr key={`${text(clock["worker"])} ${text(clock["line"])}`}>
+                  <td>
+                    <strong>{text(clock["interface"])}</strong> <span class="muted small">{text(clock["worker"])}</span>
+                  </td>
+                  <td>{text(clock["line"]).toUpperCase()}</td>
+                  <td>
+                    <State tone={SOURCES[text(clock["source"])]?.tone ?? "calm"}>{SOURCES[text(clock["source"])]?.word ?? text(clock["source"])}</State>
+                  </td>
+                  <td class="mono">{text(clock["path"]) || "none"}</td>
+                  <td class="number big-number">{nanoseconds(number(clock["minus_utc_ns"]))}</td>
+                  <td class="number">{number(clock["window_ns"]) === undefined ? "–" : `± ${nanoseconds(number(clock["window_ns"]))}`}</td>
+                  <td class="number">{duration(number(clock["age_ms"]))} ago</td>
+                </tr>
+              ))}
             </tbody>
           </table>
         </Scroll>
@@ -263,3 +281,9 @@ function Clocks(): JSX.Element {
     </Panel>
   );
 }
+
+const SOURCES: Record<string, { tone: Tone; word: string }> = {
+  hardware: { tone: "good", word: "the NIC" },
+  xdp: { tone: "good", word: "XDP" },
+  kernel: { tone: "warn", word: "the kernel" },
+};

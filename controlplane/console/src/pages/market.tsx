@@ -3,11 +3,11 @@
 import type { JSX } from "preact";
 import { useEffect, useState } from "preact/hooks";
 import { Chart } from "../charts/line";
-import { clockTime, compact, digitsOf, group, price } from "../core/format";
+import { clockTime, compact, digitsOf, group, price, words } from "../core/format";
 import { fields, list, number, text, type Fields } from "../core/read";
 import { go, place } from "../core/router";
 import { ageMs, isStale } from "../core/stale";
-import { now, watch, watched, pushFeature, takeTrades, type Watched } from "../core/state";
+import { now, watch, watched, pushFeature, type Watched } from "../core/state";
 import { useLoad } from "../ui/load";
 import { Age, Empty, PageHead, Panel, Problem, Scroll, State, type Tone } from "../ui/parts";
 
@@ -88,24 +88,16 @@ function Instrument({ id }: { id: string }): JSX.Element {
   const base = `/v1/instruments/${publisher}/${instrument}`;
   const definition = useLoad(base);
   const firstBook = useLoad(`${base}/book`);
-  const firstTape = useLoad(`${base}/tape`);
-  const firstFeatures = useLoad(`${base}/features`);
+  const firstFeatures = useLoad(`${base}/features?limit=300`);
   const own = fields(definition.answer?.value);
   const current = watched.value;
-  useEffect(() => {
-    const answer = firstTape.answer?.value;
-    if (answer === undefined || watched.value?.key !== id) return;
-    takeTrades(watched.value, list(fields(answer)["trades"] ?? fields(answer)["items"]).map(fields));
-    watched.value = { ...watched.value, tapeAt: watched.value.tapeAt ?? firstTape.at, count: watched.value.count + 1 };
-  }, [firstTape.answer]);
   useEffect(() => {
     const answer = firstFeatures.answer?.value;
     if (answer === undefined || watched.value?.key !== id) return;
     takePast(watched.value, answer);
     watched.value = { ...watched.value, count: watched.value.count + 1 };
   }, [firstFeatures.answer]);
-  const step = number(own["tick_size"]);
-  const digits = digitsOf(step !== undefined && step >= 1e4 ? step / 1e9 : step);
+  const digits = digitsOf(number(own["tick_size"]));
   const live = current?.key === id ? current : undefined;
   const book = live?.book ?? (firstBook.at === undefined ? undefined : { value: fields(firstBook.answer?.value), at: firstBook.at });
   return (
@@ -131,7 +123,6 @@ function Instrument({ id }: { id: string }): JSX.Element {
 
 interface Level {
   price: number | undefined;
-  said: string;
   size: number;
   orders: number | undefined;
 }
@@ -139,26 +130,26 @@ interface Level {
 function levels(value: unknown): Level[] {
   return list(value)
     .map((entry): Level => {
-      const of: Fields = Array.isArray(entry) ? { price: entry[0] as unknown, size: entry[1] as unknown, orders: entry[2] as unknown } : fields(entry);
-      return { price: number(of["price"]), said: text(of["price"]), size: number(of["size"] ?? of["quantity"]) ?? 0, orders: number(of["orders"] ?? of["count"]) };
+      const of = fields(entry);
+      const orders = number(of["orders"]) ?? 0;
+      return { price: number(of["price"]), size: number(of["size"]) ?? 0, orders: orders === 0 ? undefined : orders };
     })
     .slice(0, 10);
 }
 
+/** `doubtful` says why; nothing may be traded on it. */
 function bookState(book: Fields): { tone: Tone; word: string } {
-  const said = text(book["state"] ?? book["quality"]);
-  const good = book["good"] ?? book["reliable"];
-  if (good === false || /bad|doubt|gap|crossed|recover/.test(said)) return { tone: "bad", word: said || "doubtful" };
-  if (book["bad"] === true || book["maybe_bad"] === true) return { tone: "bad", word: "doubtful" };
-  if (good === true || said !== "") return { tone: /empty|unknown|building|no_/.test(said) ? "warn" : "good", word: said.replaceAll("_", " ") || "good" };
-  return { tone: "calm", word: "" };
+  const state = text(book["state"]);
+  if (state === "good") return { tone: "good", word: "good" };
+  if (state === "") return { tone: "calm", word: "" };
+  const why = text(book["why"]);
+  return { tone: why === "nothing_seen" || why === "behind" ? "warn" : "bad", word: `${state}${why === "" ? "" : `: ${words(why)}`}` };
 }
 
 function Book({ book, at, digits, problem }: { book: Fields | undefined; at: number | undefined; digits: number; problem: unknown }): JSX.Element {
   const bids = levels(book?.["bids"]);
   const asks = levels(book?.["asks"]);
   const state = bookState(book ?? {});
-  const status = text(book?.["status"] ?? book?.["trading_status"]);
   const most = Math.max(1, ...bids.map((level) => level.size), ...asks.map((level) => level.size));
   const rows = Array.from({ length: 10 }, (_, index) => index);
   const [bid, ask] = [bids[0]?.price, asks[0]?.price];
@@ -168,12 +159,7 @@ function Book({ book, at, digits, problem }: { book: Fields | undefined; at: num
       aged
       at={at}
       flush
-      actions={
-        <>
-          {status !== "" && <span class="tag">{status.replaceAll("_", " ")}</span>}
-          {state.word !== "" && <State tone={state.tone}>{state.word}</State>}
-        </>
-      }
+      actions={state.word !== "" && <State tone={state.tone}>{state.word}</State>}
     >
       {book === undefined && problem !== undefined && <Problem problem={problem} />}
       <div class="touch">
@@ -238,16 +224,15 @@ function Tape({ current, digits }: { current: Watched | undefined; digits: numbe
             </thead>
             <tbody>
               {trades.map((trade, index) => {
-                const side = text(trade["side"] ?? trade["aggressor"]);
-                const buy = /^(B|buy|bid)/i.test(side);
-                const sell = /^(A|S|sell|ask)/i.test(side);
+                const buy = trade["aggressor"] === "buy";
+                const sell = trade["aggressor"] === "sell";
                 return (
-                  <tr key={`${text(trade["sequence"])} ${text(trade["ts_recv"] ?? trade["time_ns"])} ${trades.length - index}`}>
-                    <td class="nowrap">{clockTime(number(trade["ts_recv"] ?? trade["time_ns"] ?? trade["ts_event"]))}</td>
+                  <tr key={`${text(trade["ts_recv_ns"])} ${trades.length - index}`}>
+                    <td class="nowrap">{clockTime(number(trade["ts_recv_ns"]))}</td>
                     <td class={`number ${buy ? "bid" : sell ? "ask" : ""}`}>
                       <strong>{price(number(trade["price"]), digits)}</strong>
                     </td>
-                    <td class="number">{group(number(trade["size"] ?? trade["quantity"]))}</td>
+                    <td class="number">{group(number(trade["size"]))}</td>
                     <td>{buy ? "▲ buyer" : sell ? "▼ seller" : "–"}</td>
                   </tr>
                 );
@@ -267,18 +252,15 @@ function TapeAge({ at }: { at: number | undefined }): JSX.Element {
   return isStale(age) ? <span class="muted small">last news {Math.floor((age ?? 0) / 1000)} s ago</span> : <Age at={at} />;
 }
 
-/** Values over time as the API gives them: `{sets: […]}` or `{items: […]}`, each record with its time and its values. */
+/** The past as the API gives it, newest first: `{sets: [{set, names, points: [{time_ns, values}]}]}`. */
 export function takePast(current: Watched, answer: unknown): void {
-  const own = fields(answer);
-  const sets = list(own["sets"] ?? own["items"]).map(fields);
-  for (const of of sets) {
-    const set = text(of["set"] ?? of["name"]) || "features";
-    const records = list(of["records"] ?? of["values"]).map(fields);
-    if (records.length === 0) records.push(of);
-    for (const record of records) {
-      const ns = number(record["time_ns"] ?? record["ts_recv"]);
+  for (const of of list(fields(answer)["sets"]).map(fields)) {
+    const names = list(of["names"]).map(text);
+    for (const point of list(of["points"]).map(fields).reverse()) {
+      const ns = number(point["time_ns"]);
       if (ns === undefined) continue;
-      for (const [name, value] of Object.entries(fields(record["values"]))) pushFeature(current, `${set}.${name}`, ns / 1e9, number(value) ?? null);
+      const values = list(point["values"]);
+      names.forEach((name, index) => pushFeature(current, `${text(of["set"])}.${name}`, ns / 1e9, number(values[index]) ?? null));
     }
   }
 }

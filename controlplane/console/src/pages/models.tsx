@@ -1,18 +1,16 @@
-/** The registry of models: what there is, and which of them act. */
+/** The registry of models: what there is, and the card of each version. */
 
 import type { JSX } from "preact";
-import { dateTime, words } from "../core/format";
+import { useState } from "preact/hooks";
+import { group } from "../core/format";
 import { fields, list, number, text } from "../core/read";
 import { useLoad } from "../ui/load";
-import { Empty, PageHead, Panel, Problem, Scroll } from "../ui/parts";
-
-const SHOWN_FIRST = ["name", "version", "versions", "latest", "state", "kind", "features", "target", "made_ns", "time_ns"];
+import { Dialog, Empty, PageHead, Panel, Problem, Scroll } from "../ui/parts";
 
 export function Models(): JSX.Element {
   const loaded = useLoad("/v1/models", 2_000);
   const models = list(fields(loaded.answer?.value)["items"]).map(fields);
-  const names = [...new Set(models.flatMap((model) => Object.keys(model)))].filter((name) => models.some((model) => simple(model[name])));
-  names.sort((x, y) => rank(x) - rank(y));
+  const [shown, setShown] = useState<{ name: string; version: number } | undefined>();
   return (
     <>
       <PageHead title="Models" about="What was trained and registered. A strategy names the one that acts." />
@@ -25,39 +23,65 @@ export function Models(): JSX.Element {
             <table>
               <thead>
                 <tr>
-                  {names.map((name) => (
-                    <th key={name}>{words(name.replace(/_ns$/, ""))}</th>
-                  ))}
+                  <th>Model</th>
+                  <th class="number">Version</th>
+                  <th>SHA-256 of its file</th>
+                  <th>
+                    <span class="hidden-text">Card</span>
+                  </th>
                 </tr>
               </thead>
               <tbody>
-                {models.map((model) => (
-                  <tr key={`${text(model["name"])} ${text(model["version"])}`}>
-                    {names.map((name) => (
-                      <td key={name} class="break">
-                        {name.endsWith("_ns") ? dateTime(number(model[name])) : said(model[name])}
-                      </td>
-                    ))}
-                  </tr>
-                ))}
+                {models.flatMap((model) =>
+                  list(model["versions"])
+                    .map(fields)
+                    .map((entry) => {
+                      const [name, version] = [text(model["name"]), number(entry["version"]) ?? 0];
+                      return (
+                        <tr key={`${name} ${version}`}>
+                          <td>
+                            <strong>{name}</strong>
+                          </td>
+                          <td class="number big-number">{version}</td>
+                          <td class="mono break">{text(entry["onnx_sha256"])}</td>
+                          <td>
+                            <button type="button" class="small" aria-label={`Card of ${name} ${version}`} onClick={() => setShown({ name, version })}>
+                              Card
+                            </button>
+                          </td>
+                        </tr>
+                      );
+                    }),
+                )}
               </tbody>
             </table>
           </Scroll>
         )}
       </Panel>
+      {shown !== undefined && <Card {...shown} onClose={() => setShown(undefined)} />}
     </>
   );
 }
 
-function rank(name: string): number {
-  const at = SHOWN_FIRST.indexOf(name);
-  return at < 0 ? 99 : at;
-}
-
-function simple(value: unknown): boolean {
-  return value !== null && (typeof value !== "object" || (Array.isArray(value) && value.every((item) => typeof item !== "object")));
-}
-
-function said(value: unknown): string {
-  return Array.isArray(value) ? value.map(text).join(", ") : text(value) || "–";
+function Card({ name, version, onClose }: { name: string; version: number; onClose(): void }): JSX.Element {
+  const loaded = useLoad(`/v1/models/${encodeURIComponent(name)}/${version}`);
+  const own = fields(loaded.answer?.value);
+  return (
+    <Dialog title={`${name}, version ${version}`} onClose={onClose} class="wide">
+      <Problem problem={loaded.problem} />
+      {loaded.at !== undefined && (
+        <>
+          <p class="muted">{group(number(own["onnx_bytes"]))} bytes of ONNX</p>
+          <pre class="json" tabIndex={0}>
+            {JSON.stringify(own["card"], null, 2)}
+          </pre>
+        </>
+      )}
+      <div class="dialog-actions">
+        <button type="button" class="primary" onClick={onClose} autofocus>
+          Close
+        </button>
+      </div>
+    </Dialog>
+  );
 }

@@ -3,7 +3,8 @@
 import type { JSX } from "preact";
 import { Chart } from "../charts/line";
 import { compact, dateTime, duration } from "../core/format";
-import { past, rates, status, trading } from "../core/state";
+import { ageMs, isStale } from "../core/stale";
+import { now, past, rates, status, trading } from "../core/state";
 import { asking, ModeWord, MODES } from "../ui/trading-mode";
 import { Empty, Note, PageHead, Panel, State } from "../ui/parts";
 import { stages, troubles, type Stage } from "./pipeline";
@@ -24,11 +25,14 @@ export function Overview(): JSX.Element {
   const said = seen.value.dataplane?.ageMs ?? 0;
   const list = stages(seen.value, rates);
   const wrong = troubles(list);
+  const old = isStale(ageMs(seen.at, now.value));
   return (
     <div class="stack">
       <h1 class="hidden-text">Overview</h1>
       <section class="troubles" aria-label="What is wrong" aria-live="polite">
-        {wrong.length === 0 ? (
+        {old ? (
+          <Note tone="warn">What is shown is old. What is wrong now is not known.</Note>
+        ) : wrong.length === 0 ? (
           <Note tone="good">Nothing is wrong that the control plane knows of.</Note>
         ) : (
           wrong.slice(0, TROUBLES_MAX).map((stage) => (

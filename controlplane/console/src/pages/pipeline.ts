@@ -1,6 +1,6 @@
 /** The pipeline as stages with a state, one big number and a few small ones: what the picture and its list on a phone show. */
 
-import { compact, duration, nanoseconds, words } from "../core/format";
+import { compact, duration, nanoseconds } from "../core/format";
 import type { Service, Status } from "../core/model";
 import type { Rates } from "../core/rates";
 import type { Tone } from "../ui/parts";
@@ -35,7 +35,7 @@ export function health(services: Service[]): { tone: Tone; word: string; why: st
 
 export function judge(service: Service): { tone: Tone; word: string; why: string } {
   const name = service.member === "" ? service.service : `${service.service} ${service.member}`;
-  if ((service.ageMs ?? 0) > GONE_MS) return { tone: "bad", word: "gone", why: `${name} said nothing for ${duration(service.ageMs)}` };
+  if (service.state === "gone" || (service.ageMs ?? 0) > GONE_MS) return { tone: "bad", word: "gone", why: `${name} said nothing for ${duration(service.ageMs)}` };
   const parts = service.parts.filter(([, said]) => !["good", "true", "ok", "ready", ""].includes(said));
   if (service.ready === false) {
     return { tone: "bad", word: "not ready", why: `${name}: ${parts.map(([part, said]) => `${part}: ${said}`).join("; ") || "not ready"}` };
@@ -133,7 +133,7 @@ export function stages(status: Status, rates: Rates): Stage[] {
       main: "",
       mainUnit: "",
       facts: [],
-      why: redisDown ? "Redis cannot be reached: nothing new is sent to a venue" : "",
+      why: redisDown ? `Redis cannot be reached, nothing new is sent to a venue: ${status.redis.problem}` : "",
       href: "/machine",
     },
     consumer("features", "Features", of("features"), status.rates["records_per_s"], "rec/s", status.lags["features"], "/market"),
@@ -144,7 +144,7 @@ export function stages(status: Status, rates: Rates): Stage[] {
       ...health(gateway),
       main: compact(status.rates["reports_per_s"]),
       mainUnit: "rep/s",
-      facts: gatewayFacts(status, gateway),
+      facts: gatewayFacts(status),
       href: "/trading",
     },
     venueStage(gateway),
@@ -153,22 +153,19 @@ export function stages(status: Status, rates: Rates): Stage[] {
   ];
 }
 
-/** The first latency that the control plane tells, its median large. */
+/** From a packet's arrival to Redis's answer, its median large. */
 function latencyStage(status: Status): Stage {
-  const told = Object.entries(status.latency);
-  const [name = "", ns] = told.find(([known]) => /p50|median/.test(known)) ?? told[0] ?? [];
-  const what = name.replace(/ ?p\d+$/, "");
-  const others = told.filter(([known]) => known.startsWith(what) && known !== name);
+  const ns = status.latency["publish_p50"];
   return {
     id: "latency",
     title: "Latency",
     tone: ns === undefined ? "calm" : "good",
     word: ns === undefined ? "not known" : "measured",
     main: nanoseconds(ns),
-    mainUnit: name.replace(what, "").trim(),
+    mainUnit: "p50",
     facts: [
-      [words(what), ""],
-      ...others.slice(0, 1).map(([known, value]): [string, string] => [known.replace(what, "").trim() || words(known), nanoseconds(value)]),
+      ["p99", nanoseconds(status.latency["publish_p99"])],
+      ["arrival to Redis", ""],
     ],
     why: "",
     href: "/channels",
@@ -178,29 +175,27 @@ function latencyStage(status: Status): Stage {
 function controlStage(status: Status): Stage {
   const managed = status.services.filter((service) => (service.version ?? 0) > 0);
   const waiting = managed.filter((service) => service.state !== "running").length;
-  const bad = status.store.ok === false;
+  const bad = status.store.connected === false;
   return {
     id: "control",
     title: "Control plane",
-    tone: bad ? "bad" : "good",
-    word: bad ? "no store" : "running",
+    tone: bad ? "bad" : status.problems.length > 0 ? "warn" : "good",
+    word: bad ? "no store" : status.problems.length > 0 ? "look" : "running",
     main: "",
     mainUnit: "",
     facts: [
       ["managed", `${managed.length} processes`],
       ["not converged", String(waiting)],
     ],
-    why: bad ? "The control plane's store does not answer: nothing can be changed" : "",
+    why: bad ? `The control plane's store does not answer, nothing can be changed: ${status.store.problem}` : (status.problems[0] ?? ""),
     href: "/config",
   };
 }
 
-function gatewayFacts(status: Status, gateway: Service[]): [string, string][] {
-  const latency = Object.entries(status.latency).find(([name]) => /order|gateway|instruction/.test(name));
-  const open = gateway.flatMap((service) => Object.entries(service.figures)).find(([name]) => /open_orders/.test(name));
+function gatewayFacts(status: Status): [string, string][] {
   return [
-    ["open", open === undefined ? "–" : compact(open[1])],
-    ["latency", latency === undefined ? "–" : nanoseconds(latency[1])],
+    ["open orders", compact(status.openOrders)],
+    ["to send", nanoseconds(status.latency["instruction_to_send_p50"])],
   ];
 }
 
@@ -257,7 +252,7 @@ function consumer(id: string, title: string, services: Service[], perSecond: num
 function dataplaneHealth(status: Status): { tone: Tone; word: string; why: string } {
   const own = health(status.services.filter((service) => service.service === "dataplane"));
   if (status.dataplane === undefined) return own.word === "absent" ? { tone: "calm", word: "no link", why: "" } : own;
-  if (!status.dataplane.connected) return { tone: "bad", word: "no link", why: "The data plane does not answer on its socket" };
+  if (!status.dataplane.connected) return { tone: "bad", word: "no link", why: `The data plane does not answer on its socket: ${status.dataplane.problem}` };
   return own.word === "absent" ? { tone: "good", word: "running", why: "" } : own;
 }
 

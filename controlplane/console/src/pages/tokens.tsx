@@ -116,7 +116,7 @@ function Make({ onClose }: { onClose(): void }): JSX.Element {
     try {
       const answer = await ask.peek()("/v1/tokens", { method: "POST", body: { name: name.trim(), role, expires_in_s: days * 86_400 }, idempotencyKey: key.current });
       const own = fields(answer.value);
-      setSecret(text(own["token"] ?? own["secret"]));
+      setSecret(text(own["token"]));
     } catch (caught) {
       setProblem(caught);
       key.current = newKey();
@@ -143,7 +143,7 @@ function Make({ onClose }: { onClose(): void }): JSX.Element {
     <Dialog title="New token" onClose={onClose}>
       <form class="bare" onSubmit={(event) => void send(event)}>
         <label for="token-name">Name of the person or program</label>
-        <input id="token-name" value={name} maxLength={64} required autofocus onInput={(event) => setName(event.currentTarget.value)} />
+        <input id="token-name" value={name} maxLength={64} pattern="[A-Za-z0-9._@\-]+" title="letters, digits, - _ . @" required autofocus onInput={(event) => setName(event.currentTarget.value)} />
         <label for="token-role">Role</label>
         <select id="token-role" value={role} onChange={(event) => setRole(event.currentTarget.value)}>
           <option value="viewer">viewer: reads</option>

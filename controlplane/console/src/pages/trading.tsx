@@ -7,7 +7,7 @@ import { fields, list, number, text, type Fields } from "../core/read";
 import { place } from "../core/router";
 import { ordersChanged } from "../core/state";
 import { useLoad } from "../ui/load";
-import { Empty, PageHead, Panel, Problem, Scroll, State, type Tone } from "../ui/parts";
+import { Empty, Note, PageHead, Panel, Problem, Scroll, State, type Tone } from "../ui/parts";
 import { Limits } from "./limits";
 
 const TABS = [
@@ -137,11 +137,21 @@ function OrderRow({ order }: { order: Fields }): JSX.Element {
 }
 
 function Positions(): JSX.Element {
-  const loaded = useLoad("/v1/positions?limit=500", 1_000, Math.floor(ordersChanged.value / 5));
-  const positions = list(fields(loaded.answer?.value)["items"]).map(fields);
+  const loaded = useLoad("/v1/positions", 1_000, Math.floor(ordersChanged.value / 5));
+  const own = fields(loaded.answer?.value);
+  const positions = list(own["items"]).map(fields);
+  const missing = number(own["missing_reports"]) ?? 0;
+  const left = number(own["trades_left_out"]) ?? 0;
   return (
     <>
       <Problem problem={loaded.problem} />
+      {text(own["problem"]) !== "" && <Note tone="bad">Orders cannot be followed: {text(own["problem"])}</Note>}
+      {own["is_current"] === false && <Note tone="warn">What was done before is still being read: positions may change by it.</Note>}
+      {missing + left > 0 && (
+        <Note tone="warn">
+          Positions may be wrong: {group(missing)} reports are missing, {group(left)} trades are in no position.
+        </Note>
+      )}
       <Panel title="Positions by strategy and instrument" aged at={loaded.at} flush>
         {positions.length === 0 ? (
           <Empty>{loaded.at === undefined ? "Reading …" : "No trade yet."}</Empty>
@@ -199,10 +209,10 @@ function Positions(): JSX.Element {
 }
 
 function Denials(): JSX.Element {
-  const loaded = useLoad("/v1/denials?limit=200", 1_000, Math.floor(ordersChanged.value / 5));
+  const loaded = useLoad("/v1/denials", 1_000, Math.floor(ordersChanged.value / 5));
   const own = fields(loaded.answer?.value);
-  const reasons = list(own["by_reason"] ?? own["reasons"]).map(fields);
-  const last = list(own["items"] ?? own["last"]).map(fields);
+  const reasons = list(own["reasons"]).map(fields);
+  const last = list(own["items"]).map(fields);
   const most = Math.max(1, ...reasons.map((reason) => number(reason["count"]) ?? 0));
   return (
     <div class="stack">

@@ -112,7 +112,7 @@ function Properties({ form, node, path, value, depth }: { form: FormContext; nod
 
 function errorsAt(form: FormContext, path: Path, deep: boolean): FieldProblem[] {
   const own = pathText(path);
-  return form.problems.filter((problem) => (deep ? isWithin(problem.path, own) : problem.path === own));
+  return form.problems.filter((problem) => problem.service === undefined && (deep ? isWithin(problem.path, own) : problem.path === own));
 }
 
 function Errors({ form, path, deep }: { form: FormContext; path: Path; deep: boolean }): JSX.Element | null {

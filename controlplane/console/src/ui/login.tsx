@@ -22,7 +22,7 @@ export function Login(): JSX.Element {
     try {
       const answer = await asker(clean, () => undefined)("/v1/whoami");
       const own = fields(answer.value);
-      who.value = { name: text(own["name"]), role: text(own["role"]), expiresNs: number(own["expires_ns"] ?? own["expiry_ns"] ?? own["expires"]) };
+      who.value = { name: text(own["name"]), role: text(own["role"]), expiresNs: number(own["expires_ns"]) };
       login(clean);
     } catch (caught) {
       const refused = caught instanceof ApiProblem && caught.status === 401;

@@ -9,7 +9,8 @@ import { signal } from "@preact/signals";
 import { ApiProblem, newKey, type Answer } from "../core/api";
 import { dateTime } from "../core/format";
 import { may, readTrading, type Mode, type Trading } from "../core/model";
-import { ask, trading, who } from "../core/state";
+import { ageMs, isStale } from "../core/stale";
+import { ask, now, trading, who } from "../core/state";
 import { useLoad } from "./load";
 import { Dialog, Note, Problem, State, toast, type Tone } from "./parts";
 
@@ -22,11 +23,15 @@ export const MODES: Record<Mode, { tone: Tone; word: string; means: string }> = 
 
 export const asking = signal<"halt" | "reduce" | "resume" | undefined>(undefined);
 
+/** The word, with a question mark and without its colour when it is old. */
 export function ModeWord({ big = false }: { big?: boolean }): JSX.Element {
-  const mode = MODES[trading.value?.value.mode ?? "unknown"];
+  const said = trading.value;
+  const mode = MODES[said?.value.mode ?? "unknown"];
+  const old = said !== undefined && isStale(ageMs(said.at, now.value));
   return (
-    <State tone={mode.tone} big={big}>
+    <State tone={old ? "calm" : mode.tone} big={big}>
       {mode.word}
+      {old ? "?" : ""}
     </State>
   );
 }
@@ -73,7 +78,8 @@ function Stop({ to }: { to: "halt" | "reduce" }): JSX.Element {
   const [busy, setBusy] = useState(false);
   const [problem, setProblem] = useState<unknown>();
   const key = useRef(newKey());
-  const allowed = may(who.value?.role ?? "", "operator");
+  // Before it is known who asks, the server decides: nothing must stand between a person and a halt.
+  const allowed = who.value === undefined || may(who.value.role, "operator");
   const send = async (event: Event): Promise<void> => {
     event.preventDefault();
     setBusy(true);
@@ -125,7 +131,7 @@ function Resume(): JSX.Element {
   const [busy, setBusy] = useState(false);
   const [problem, setProblem] = useState<unknown>();
   const key = useRef(newKey());
-  const allowed = may(who.value?.role ?? "", "risk");
+  const allowed = who.value === undefined || may(who.value.role, "risk");
   const state: Trading | undefined = seen.answer === undefined ? undefined : readTrading(seen.answer.value);
   const changed = problem instanceof ApiProblem && problem.status === 412;
   const send = async (event: Event): Promise<void> => {
@@ -164,6 +170,12 @@ function Resume(): JSX.Element {
           <dd>{state.by || "–"}</dd>
           <dt>Reason</dt>
           <dd>{state.reason || "–"}</dd>
+          {state.followers.length > 0 && (
+            <>
+              <dt>Followed by</dt>
+              <dd>{state.followers.map((known) => `${known.member || known.service}: ${known.mode}`).join(", ")}</dd>
+            </>
+          )}
         </dl>
       )}
       <Problem problem={seen.problem} />
