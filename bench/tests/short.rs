@@ -116,3 +116,10 @@ fn the_table_of_models_has_a_figure_in_every_row() {
         ),
     }
 }
+
+#[test]
+fn the_table_of_event_clients_has_a_figure_in_every_row() {
+    if lab::network::require_root("the_table_of_event_clients_has_a_figure_in_every_row") {
+        every_row_has_a_figure(&run(&["m"]));
+    }
+}

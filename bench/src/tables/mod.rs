@@ -5,6 +5,7 @@ mod archive;
 mod backtest;
 mod book;
 mod decode;
+mod events;
 mod features;
 mod latency;
 mod model;
@@ -41,6 +42,7 @@ pub const ALL: &[Entry] = &[
     Entry { id: 'j', about: "tick to order", run: order::table },
     Entry { id: 'k', about: "backtest, ticks a second", run: backtest::table },
     Entry { id: 'l', about: "a model's score", run: model::table },
+    Entry { id: 'm', about: "receiver beside 500 clients of the events", run: events::table },
 ];
 
 /// What the reader of table (e), a process of its own, saw of a session: when its packets became readable,

@@ -95,6 +95,24 @@ fn top_rate<T: Take>(wire: &Wire, effort: Effort, open: impl Fn(&Wire) -> Result
     Ok((taken as f64 / elapsed.as_secs_f64(), empty as f64 / polls as f64))
 }
 
+/// The receiver of the worker alone with what fills its queue: for the table that asks what disturbs it.
+pub(super) struct Alone(Wire);
+
+impl Alone {
+    /// Where it runs. Nothing else is to run there.
+    pub(super) const CORE: usize = wire::RECEIVER_CORE;
+
+    /// Makes its wire.
+    pub(super) fn new() -> Result<Alone> {
+        Ok(Alone(Wire::new()?))
+    }
+
+    /// What a packet costs it, ns, and what there is to say of it.
+    pub(super) fn drain(&self, effort: Effort) -> Result<(f64, String)> {
+        self.0.inside(|| drain(&self.0, effort, Xdp::open))
+    }
+}
+
 fn rows(what: &str, does: &str, cost: &[Target]) -> Vec<Row> {
     vec![Row::new(what, does).aiming(cost), Row::new(what, does)]
 }
