@@ -1,7 +1,8 @@
 //! Puts the built console (`console/dist`) into the program. It never builds it: that takes Node, and a control plane must
 //! compile where there is none. Without it, the program serves a page that says how to build the console.
 //!
-//! Writes `$OUT_DIR/console_files.rs`: an array of `(path, bytes)`, sorted by path.
+//! Writes `$OUT_DIR/console_files.rs`: an array of `(path, bytes)`, sorted by path. The bytes are copied first: the folder may be
+//! built anew while the compiler reads.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -18,15 +19,23 @@ fn main() -> io::Result<()> {
         gather(&dist, &mut files)?;
     }
     files.sort();
+    let out = PathBuf::from(variable("OUT_DIR")?);
+    let copies = out.join("console_files");
+    match fs::remove_dir_all(&copies) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => fs::create_dir_all(&copies)?,
+    }
     let mut code = String::from("[\n");
-    for file in &files {
+    for (number, file) in files.iter().enumerate() {
         let name = file.strip_prefix(&dist).map_err(io::Error::other)?;
         let name =
             name.to_str().ok_or_else(|| io::Error::other("a file of the console has no UTF-8 name"))?;
-        let _ = writeln!(code, "    ({name:?}, include_bytes!({:?}) as &[u8]),", file.display().to_string());
+        let copy = copies.join(number.to_string());
+        fs::copy(file, &copy)?;
+        let _ = writeln!(code, "    ({name:?}, include_bytes!({:?}) as &[u8]),", copy.display().to_string());
     }
     code.push_str("]\n");
-    fs::write(PathBuf::from(variable("OUT_DIR")?).join("console_files.rs"), code)
+    fs::write(out.join("console_files.rs"), code)
 }
 
 fn variable(name: &str) -> io::Result<String> {
