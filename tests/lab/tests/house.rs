@@ -28,7 +28,7 @@ const MAY_KNOW: [(&str, &[&str]); 15] = [
     ("venue", &["wire"]),
 ];
 /// Crates that may know all.
-const MAY_KNOW_ALL: [&str; 4] = ["cli", "bench", "lab", "pipeline-tests"];
+const MAY_KNOW_ALL: [&str; 5] = ["cli", "bench", "lab", "pipeline-tests", "deployment-tests"];
 
 fn manifests() -> BTreeMap<String, BTreeSet<String>> {
     let output = Command::new(env!("CARGO"))

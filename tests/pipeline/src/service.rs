@@ -38,10 +38,24 @@ impl Service {
     /// # Errors
     /// It was not built or cannot be started.
     pub fn start(name: &str, arguments: &[&str], folder: &Path) -> Result<Service> {
+        Service::start_with(name, arguments, &[], folder)
+    }
+
+    /// The same, with variables in its environment.
+    ///
+    /// # Errors
+    /// As [`Service::start`].
+    pub fn start_with(
+        name: &str,
+        arguments: &[&str],
+        environment: &[(&str, &str)],
+        folder: &Path,
+    ) -> Result<Service> {
         let log = folder.join(format!("{name}.log"));
         let file = std::fs::File::options().create(true).append(true).open(&log)?;
         let mut command = Command::new(program(name)?);
-        command.args(arguments).stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file);
+        command.args(arguments).envs(environment.iter().copied());
+        command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file);
         // SAFETY: between fork and exec one system call is made, which is async-signal-safe.
         unsafe {
             command.pre_exec(|| match libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) {
