@@ -7,7 +7,7 @@ import { fileURLToPath } from "node:url";
 import { DESKTOP, PHONE } from "./browser.mjs";
 
 const axeSource = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
-export const DIST = fileURLToPath(new URL("../dist", import.meta.url));
+export const DIST = process.env.FEEDPLANE_CONSOLE_DIST ?? fileURLToPath(new URL("../dist", import.meta.url));
 export const PICTURES = process.env.FEEDPLANE_PICTURES ?? fileURLToPath(new URL("../../../target/pictures/console", import.meta.url));
 mkdirSync(PICTURES, { recursive: true });
 

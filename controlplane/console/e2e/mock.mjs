@@ -127,8 +127,8 @@ function status(world) {
         workers: [
           {
             name: "w0", core: 1, wait: "adaptive", backend: "xdp", fallback: null, interfaces: ["eth1", "eth2"],
-            link: { mode: "zero_copy", interfaces: [{ name: "eth1", mode: "zero_copy" }, { name: "eth2", mode: "zero_copy" }] },
-            receiver: { packets: (world.counters.all = (world.counters.all ?? 0) + Math.round(13000 * wave)), bytes: 1, bad_checksum: 0, foreign: 0, sockets: [] },
+            link: [],
+            receiver: { packets: (world.counters.all = (world.counters.all ?? 0) + Math.round(13000 * wave)), bytes: 1, bad_checksum: 0, foreign: 0, sockets: [{ interface: "eth1", queue: 0, mode: "zero_copy" }, { interface: "eth2", queue: 0, mode: "zero_copy" }] },
             loop: { busy_rounds: 1, idle_rounds: 1, no_feed: 3 },
             handover: { records: 1, ring_full: 0, instruments_dropped: 0 },
             channels: feeds.map((feed, index) => ({
@@ -138,7 +138,7 @@ function status(world) {
             })),
           },
         ],
-        publisher: { connected: true, waiting_ticks: 0, lost: 0, ticks: world.tick * 6000 },
+        publisher: { connected: true, waiting: 0, spooled: 0, lost: 0, published: world.tick * 6000, latency: { count: 1, p50_ns: 84_000, p99_ns: 412_000 } },
       },
     },
     rates: { ticks_per_s: 26556 * wave, records_per_s: 3120 * wave, instructions_per_s: 4.2 * wave, reports_per_s: 8.5 * wave, rows_per_s: 26102 * wave },

@@ -136,7 +136,7 @@ export async function startPipeline() {
     await until("every process to be ready", async () => {
       const { body } = await ask("/v1/status");
       const services = body?.services ?? [];
-      return SERVICES.filter((name) => name !== "controlplane" && (name !== "archiver" || postgres())).every((name) => services.some((process) => process.service === name && process.ready === true));
+      return SERVICES.filter((name) => name !== "controlplane" && (name !== "archiver" || postgres())).every((name) => services.some((process) => process.service === name && process.state === "running" && process.ready !== false));
     }, () => lines.slice(-30).join("\n"));
     const other = () => start("feedplane", session);
     const otherFeed = parse(readFileSync(join(folder, "other.yaml"), "utf8")).feeds[0];

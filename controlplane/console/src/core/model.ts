@@ -99,6 +99,8 @@ export interface Dataplane {
   channels: Channel[];
   publisher: Record<string, number>;
   publisherConnected: boolean | undefined;
+  /** From arrival to Redis's answer, since it began: `p50_ns`, `p99_ns`. */
+  latency: Record<string, number>;
 }
 
 export interface Status {
@@ -218,10 +220,9 @@ const RECEIVED = new Set(["packets", "payload_bytes", "bytes", "received"]);
 
 function readWorker(value: unknown): Worker {
   const own = fields(value);
-  const link = fields(own["link"]);
   const receiver = fields(own["receiver"]);
   const fallback = own["fallback"];
-  const modes = [link["mode"], ...list(link["interfaces"]).map((entry) => fields(entry)["mode"])].map(text).filter((mode) => mode !== "");
+  const modes = [...list(own["link"]), ...list(receiver["sockets"])].map((entry) => text(fields(entry)["mode"])).filter((mode) => mode !== "");
   return {
     name: text(own["name"]),
     core: number(own["core"]),
@@ -252,6 +253,7 @@ function readDataplane(value: unknown): Dataplane | undefined {
     channels: workers.flatMap((worker) => list(fields(worker)["channels"]).map((channel) => readChannel(channel, text(fields(worker)["name"])))),
     publisher: numbers(publisher),
     publisherConnected: flag(publisher["connected"]),
+    latency: numbers(publisher["latency"]),
   };
 }
 

@@ -21,6 +21,8 @@ export class Rates {
   readonly channels = new Map<string, ChannelRates>();
   readonly past = new Map<string, { a: Ring<number>; b: Ring<number> }>();
   received = 0;
+  /** Ticks that Redis has acknowledged. */
+  published = 0;
   #before: Dataplane | undefined;
 
   static key(channel: Channel): string {
@@ -43,6 +45,7 @@ export class Rates {
     const per = (later: number, earlier: number): number => (later >= earlier ? (later - earlier) / seconds : 0);
     const sum = (of: Dataplane): number => of.workers.reduce((total, worker) => total + worker.received, 0);
     this.received = per(sum(now), sum(before));
+    this.published = per(now.publisher["published"] ?? 0, before.publisher["published"] ?? 0);
     const earlier = new Map(before.channels.map((channel) => [Rates.key(channel), channel]));
     for (const channel of now.channels.slice(0, CHANNELS_MAX)) {
       const key = Rates.key(channel);

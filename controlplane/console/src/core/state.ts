@@ -176,11 +176,11 @@ function takeStatus(value: Status, at: number): void {
   if (value.trading.mode !== "unknown" || trading.value === undefined) {
     trading.value = { value: value.trading, at };
   }
+  if (value.dataplane !== undefined && value.dataplane.timeNs > 0) rates.take(value.dataplane);
   const seconds = (performance.timeOrigin + at) / 1000;
   const rate = (name: string): number | null => value.rates[name] ?? null;
-  past.rates.push(seconds, [rate("ticks_per_s"), rate("records_per_s"), rate("instructions_per_s"), rate("reports_per_s"), rate("rows_per_s")]);
+  past.rates.push(seconds, [value.rates["ticks_per_s"] ?? (value.dataplane === undefined ? null : rates.published), rate("records_per_s"), rate("instructions_per_s"), rate("reports_per_s"), rate("rows_per_s")]);
   past.lags.push(seconds, ["features", "strategy", "archiver"].map((name) => value.lags[name] ?? null));
-  if (value.dataplane !== undefined && value.dataplane.timeNs > 0) rates.take(value.dataplane);
 }
 
 function keyOf(value: Fields): string {

@@ -94,7 +94,7 @@ function ChannelPanel({ channel, at, said }: { channel: Channel; at: number | un
           </dl>
         </div>
         <div class="channel-lead">
-          <h3>Lead of the first copy</h3>
+          <h3>Lead by time of arrival</h3>
           <LeadHistogram a={channel.a.lead} b={channel.b.lead} channel={channel.name} />
         </div>
       </div>

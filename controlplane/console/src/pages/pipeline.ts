@@ -115,11 +115,11 @@ export function stages(status: Status, rates: Rates): Stage[] {
       id: "publisher",
       title: "Publisher",
       ...(dataplane?.publisherConnected === false ? { tone: "bad" as const, word: "no Redis", why: "The publisher has no connection to Redis; ticks wait in its spool" } : plane),
-      main: compact(status.rates["ticks_per_s"]),
+      main: compact(status.rates["ticks_per_s"] ?? (dataplane === undefined ? undefined : rates.published)),
       mainUnit: "ticks/s",
       facts: [
-        ["waiting", compact(publisher["waiting_ticks"] ?? publisher["waiting"] ?? publisher["spooled"] ?? 0)],
-        ["lost", compact(publisher["lost"] ?? publisher["lost_ticks"] ?? 0)],
+        ["waiting", compact((publisher["waiting"] ?? 0) + (publisher["spooled"] ?? 0))],
+        ["lost", compact(publisher["lost"] ?? 0)],
       ],
       href: "/machine",
     },
@@ -155,7 +155,9 @@ export function stages(status: Status, rates: Rates): Stage[] {
 
 /** From a packet's arrival to Redis's answer, its median large. */
 function latencyStage(status: Status): Stage {
-  const ns = status.latency["publish_p50"];
+  const whole = status.dataplane?.latency ?? {};
+  const told = (whole["count"] ?? 0) > 0;
+  const ns = status.latency["publish_p50"] ?? (told ? whole["p50_ns"] : undefined);
   return {
     id: "latency",
     title: "Latency",
@@ -164,7 +166,7 @@ function latencyStage(status: Status): Stage {
     main: nanoseconds(ns),
     mainUnit: "p50",
     facts: [
-      ["p99", nanoseconds(status.latency["publish_p99"])],
+      ["p99", nanoseconds(status.latency["publish_p99"] ?? (told ? whole["p99_ns"] : undefined))],
       ["arrival to Redis", ""],
     ],
     why: "",

@@ -121,7 +121,7 @@ function OrderRow({ order }: { order: Fields }): JSX.Element {
       <td>
         <a href={`/market/${text(order["publisher_id"])}:${text(order["instrument_id"])}`}>{text(order["symbol"]) || `${text(order["publisher_id"])}:${text(order["instrument_id"])}`}</a>
       </td>
-      <td class={side === "buy" ? "bid" : "ask"}>
+      <td class={`nowrap ${side === "buy" ? "bid" : "ask"}`}>
         <strong>{words(side) || "–"}</strong>
       </td>
       <td class="number">{group(number(order["quantity"]))}</td>
