@@ -41,9 +41,11 @@ const help = signal(false);
 
 export function App(): JSX.Element {
   useEffect(() => {
-    if (token.value === "") return;
-    if (watched.value === undefined) listen();
-    if (who.value !== undefined) return;
+    if (token.value !== "" && watched.value === undefined) listen();
+  }, [token.value]);
+  // Asked again whenever the connection is there anew, until it is known.
+  useEffect(() => {
+    if (token.value === "" || who.value !== undefined) return;
     ask
       .value("/v1/whoami")
       .then((answer) => {
@@ -51,7 +53,7 @@ export function App(): JSX.Element {
         who.value = { name: text(own["name"]), role: text(own["role"]), expiresNs: number(own["expires_ns"]) };
       })
       .catch(() => undefined);
-  }, [token.value]);
+  }, [token.value, connection.value.state]);
   useKeys();
   if (token.value === "") {
     return (

@@ -34,7 +34,6 @@ export const trading = signal<Arrived<Trading> | undefined>(undefined);
 /** Counts events of a topic: who shows a list of it reads it again. */
 export const configChanged = signal(0);
 export const auditChanged = signal(0);
-export const ordersChanged = signal(0);
 /** Events that this page was too slow for, or that were too long or no JSON. */
 export const missed = signal(0);
 
@@ -89,7 +88,7 @@ export function logout(note = ""): void {
 export function listen(instrument?: string): void {
   closeStream?.();
   if (token.value === "") return;
-  const topics = ["status", "trading", "config", "orders", "audit"];
+  const topics = ["status", "trading", "config", "audit"];
   if (instrument !== undefined) topics.push("book", "tape", "features");
   const query = new URLSearchParams({ topics: topics.join(",") });
   if (instrument !== undefined) query.append("instrument", instrument);
@@ -139,12 +138,9 @@ function receive(event: ServerEvent): void {
     case "audit":
       auditChanged.value += 1;
       return;
-    case "orders":
-      ordersChanged.value += 1;
-      return;
     case "lagging":
       missed.value += number(fields(value)["missed"]) ?? 1;
-      ordersChanged.value += 1;
+      auditChanged.value += 1;
       configChanged.value += 1;
       return;
     case "book":

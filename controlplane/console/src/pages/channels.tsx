@@ -67,7 +67,7 @@ function ChannelPanel({ channel, at, said }: { channel: Channel; at: number | un
               <span class={`letter ${side}`}>{side.toUpperCase()}</span>
               <span class="channel-rate">{rate(now?.[side].packets)}</span>
               <Spark values={past?.[side].toArray() ?? []} tone={side} label={`Packets a second on line ${side.toUpperCase()} over the last two minutes`} />
-              <span class="muted small nowrap">half led by {nanoseconds(channel[side].lead.p50)}</span>
+              <span class="muted small nowrap">{channel[side].lead.count === 0 ? "never led" : `leads by ${nanoseconds(channel[side].lead.p50)} (median)`}</span>
             </div>
           ))}
           <div class="wins">

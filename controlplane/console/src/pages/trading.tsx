@@ -5,7 +5,6 @@ import { useState } from "preact/hooks";
 import { clockTime, dateTime, group, words } from "../core/format";
 import { fields, list, number, text, type Fields } from "../core/read";
 import { place } from "../core/router";
-import { ordersChanged } from "../core/state";
 import { useLoad } from "../ui/load";
 import { Empty, Note, PageHead, Panel, Problem, Scroll, State, type Tone } from "../ui/parts";
 import { Limits } from "./limits";
@@ -53,7 +52,7 @@ const ORDER_TONES: Record<string, Tone> = {
 
 function Orders(): JSX.Element {
   const [openOnly, setOpenOnly] = useState(false);
-  const loaded = useLoad(`/v1/orders?limit=200${openOnly ? "&state=open" : ""}`, 1_000, Math.floor(ordersChanged.value / 5));
+  const loaded = useLoad(`/v1/orders?limit=200${openOnly ? "&state=open" : ""}`, 1_000);
   const orders = list(fields(loaded.answer?.value)["items"]).map(fields);
   return (
     <>
@@ -137,7 +136,7 @@ function OrderRow({ order }: { order: Fields }): JSX.Element {
 }
 
 function Positions(): JSX.Element {
-  const loaded = useLoad("/v1/positions", 1_000, Math.floor(ordersChanged.value / 5));
+  const loaded = useLoad("/v1/positions", 1_000);
   const own = fields(loaded.answer?.value);
   const positions = list(own["items"]).map(fields);
   const missing = number(own["missing_reports"]) ?? 0;
@@ -209,7 +208,7 @@ function Positions(): JSX.Element {
 }
 
 function Denials(): JSX.Element {
-  const loaded = useLoad("/v1/denials", 1_000, Math.floor(ordersChanged.value / 5));
+  const loaded = useLoad("/v1/denials", 1_000);
   const own = fields(loaded.answer?.value);
   const reasons = list(own["reasons"]).map(fields);
   const last = list(own["items"]).map(fields);

@@ -226,19 +226,22 @@ function Input({ node, value, required, change, shared }: { node: Node; value: u
           onInput={(event) => change(event.currentTarget.value.trim() === "" ? emptied : readNumber(event.currentTarget.value))}
         />
       );
-    case "string": {
-      const said = text(value);
-      const long = said.length > 48 || said.includes("\n");
-      const onInput = (event: { currentTarget: HTMLInputElement | HTMLTextAreaElement }): void => change(event.currentTarget.value === "" ? emptied : event.currentTarget.value);
-      return long ? (
-        <textarea {...shared} class="long-text" rows={Math.min(8, Math.ceil(said.length / 60) + said.split("\n").length - 1)} spellcheck={false} value={said} onInput={onInput} />
-      ) : (
-        <input {...shared} class="text-input" autocomplete="off" spellcheck={false} value={said} placeholder={required ? "" : fallbackText(node)} onInput={onInput} />
-      );
-    }
+    case "string":
+      return <TextInput value={text(value)} placeholder={required ? "" : fallbackText(node)} change={(said) => change(said === "" ? emptied : said)} shared={shared} />;
     default:
       return <AnyInput value={value} change={change} shared={shared} />;
   }
+}
+
+/** One line, or several when the text was long at first: a field does not change its kind under somebody's hands. */
+function TextInput({ value, placeholder, change, shared }: { value: string; placeholder: string; change(said: string): void; shared: Shared }): JSX.Element {
+  const [long] = useState(value.length > 64 || value.includes("\n"));
+  const rows = Math.min(8, Math.max(2, Math.ceil(value.length / 64) + value.split("\n").length - 1));
+  return long ? (
+    <textarea {...shared} class="long-text" rows={rows} spellcheck={false} value={value} onInput={(event) => change(event.currentTarget.value)} />
+  ) : (
+    <input {...shared} class="text-input" autocomplete="off" spellcheck={false} value={value} placeholder={placeholder} onInput={(event) => change(event.currentTarget.value)} />
+  );
 }
 
 /** A number as it was typed; what is none stays text, so that it can be corrected, and is refused by its schema. */

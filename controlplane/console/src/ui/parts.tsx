@@ -1,7 +1,7 @@
 /** The parts that pages are made of. Whatever shows live data says how old it is. */
 
 import type { ComponentChildren, JSX } from "preact";
-import { useEffect, useId, useRef } from "preact/hooks";
+import { useId, useLayoutEffect, useRef } from "preact/hooks";
 import { signal } from "@preact/signals";
 import { now } from "../core/state";
 import { ageMs, ageText, isStale } from "../core/stale";
@@ -117,7 +117,8 @@ interface DialogProps {
 export function Dialog({ title, children, onClose, class: more = "" }: DialogProps): JSX.Element {
   const id = useId();
   const ref = useRef<HTMLDialogElement>(null);
-  useEffect(() => {
+  // Before anything else can happen: the next key already belongs to the dialog.
+  useLayoutEffect(() => {
     const dialog = ref.current;
     const before = document.activeElement;
     dialog?.showModal();
