@@ -4,7 +4,8 @@
 //! names a user and no password takes it from the environment, as `redis-cli` does and as PostgreSQL's clients take
 //! `PGPASSWORD`.
 
-use redis::{ConnectionInfo, IntoConnectionInfo, RedisResult};
+use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisResult};
+use std::net::{SocketAddr, UdpSocket};
 
 /// The variable that holds the password of the user whom an address names. It is `redis-cli`'s own.
 pub const REDIS_PASSWORD_VARIABLE: &str = "REDISCLI_AUTH";
@@ -33,6 +34,23 @@ fn with_password(info: ConnectionInfo, kept: impl FnOnce() -> Option<String>) ->
     }
 }
 
+/// Where others find a process that listens on every address: on the one by which it reaches Redis. The same as it is given
+/// when it listens on one, when Redis is on this machine (a unix socket), or cannot be found now. Nothing is sent.
+pub(crate) fn found_at(listen: SocketAddr, redis: &str) -> SocketAddr {
+    let info = redis.into_connection_info();
+    let Some(ConnectionAddr::Tcp(host, port)) = info.as_ref().ok().map(ConnectionInfo::addr) else {
+        return listen;
+    };
+    if !listen.ip().is_unspecified() {
+        return listen;
+    }
+    let own = UdpSocket::bind((listen.ip(), 0)).and_then(|socket| {
+        socket.connect((host.as_str(), *port))?;
+        socket.local_addr()
+    });
+    own.map_or(listen, |own| SocketAddr::new(own.ip(), listen.port()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -53,6 +71,20 @@ mod tests {
         for (url, kept, expected) in cases {
             let info = with_password(url.into_connection_info().unwrap(), || kept.map(ToOwned::to_owned));
             assert_eq!(info.redis_settings().password(), expected, "{url} with {kept:?}");
+        }
+    }
+
+    #[test]
+    fn who_listens_everywhere_is_found_where_it_reaches_redis_from() {
+        let cases = [
+            ("0.0.0.0:9102", "redis://features@127.0.0.1:6379", "127.0.0.1:9102"),
+            ("0.0.0.0:9102", "unix:///run/redis.sock", "0.0.0.0:9102"),
+            ("0.0.0.0:9102", "redis://nobody.invalid", "0.0.0.0:9102"),
+            ("0.0.0.0:9102", "no address", "0.0.0.0:9102"),
+            ("10.1.2.3:9102", "redis://127.0.0.1", "10.1.2.3:9102"),
+        ];
+        for (listen, redis, expected) in cases {
+            assert_eq!(found_at(listen.parse().unwrap(), redis).to_string(), expected, "{listen}, {redis}");
         }
     }
 }

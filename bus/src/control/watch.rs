@@ -3,10 +3,12 @@
 use super::follower::{FollowerConfig, Offered, Shared, Verdict, now_ns};
 use super::{ConfigVersion, ConfigVersionError, ManagedDocument, ProcessReport, ProcessState};
 use crate::Sha256Sum;
+use crate::address::found_at;
 use crate::consumer::{ConsumerError, Link, StreamInfo};
 use crate::names::{CONFIG_CHANGES, config_key, processes_key};
 use crate::{StreamId, records_of_read};
 use redis::Value;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tracing::{info, warn};
@@ -23,24 +25,11 @@ const GONE_AFTER: Duration = Duration::from_secs(3_600);
 /// Members that one look sees, about.
 const MEMBERS_A_LOOK: usize = 64;
 
-/// Gives the fields of the hash; none when there is no hash, `0` when it is the version that is known, a field's name when
-/// that field is longer than it may be. So nothing huge is ever sent, and the document only when it is another.
-const READ: &str = "
-if redis.call('EXISTS', KEYS[1]) == 0 then return false end
-local fields = {}
-for at = 1, #ARGV - 2, 2 do
-  local field = ARGV[at]
-  if redis.call('HSTRLEN', KEYS[1], field) > tonumber(ARGV[at + 1]) then return field end
-  fields[#fields + 1] = field
-end
-local known = redis.call('HMGET', KEYS[1], 'version', 'sha256')
-if known[1] == ARGV[#ARGV - 1] and known[2] == ARGV[#ARGV] then return 0 end
-return redis.call('HMGET', KEYS[1], unpack(fields))
-";
-
 pub(super) struct Watch<T> {
     own: T,
     link: Link,
+    redis: String,
+    health: Option<SocketAddr>,
     report: ProcessReport,
     shared: Arc<Shared<T>>,
     /// What was judged last.
@@ -95,6 +84,8 @@ impl<T: ManagedDocument> Watch<T> {
         Ok(Watch {
             own,
             link: Link::new(&config.redis)?,
+            redis: config.redis,
+            health: config.health,
             report,
             shared,
             judged: Judged::Nothing,
@@ -205,28 +196,54 @@ impl<T: ManagedDocument> Watch<T> {
         }
     }
 
+    /// What is in the hash. A key that holds something else is that, and not an error.
     fn found(&mut self) -> Result<Found, ConsumerError> {
-        let (version, sha256) = match self.judged {
-            Judged::Version(version, sha256) => (version.to_string(), sha256.to_string()),
-            Judged::Nothing | Judged::Unusable(_) => Default::default(),
-        };
-        let mut read = redis::cmd("EVAL");
-        read.arg(READ).arg(1).arg(config_key(T::SERVICE));
-        for (field, bytes_max) in ConfigVersion::FIELDS.iter().zip(ConfigVersion::FIELD_BYTES_MAX) {
-            read.arg(field).arg(bytes_max);
-        }
-        read.arg(version).arg(sha256);
-        match self.link.ask(&read) {
-            Ok(reply) => Ok(found_in(&reply)),
+        match self.read() {
             Err(ConsumerError::Refused(mut refusal)) => {
                 refusal.key = Some(config_key(T::SERVICE));
                 Ok(Found::Unusable { wanted: None, reason: ConsumerError::Refused(refusal).to_string() })
             }
-            Err(error) => Err(error),
+            found => found,
         }
     }
 
+    /// Lengths come first, then what says whether it is known: nothing huge is ever read, and the document only when it is
+    /// another. The fields themselves are read at once, so that they belong together.
+    fn read(&mut self) -> Result<Found, ConsumerError> {
+        let key = config_key(T::SERVICE);
+        let mut is_there = false;
+        for (field, bytes_max) in ConfigVersion::FIELDS.into_iter().zip(ConfigVersion::FIELD_BYTES_MAX) {
+            let bytes: usize = self.link.ask(redis::cmd("HSTRLEN").arg(&key).arg(field))?;
+            if bytes > bytes_max {
+                let reason = ConfigVersionError::Text { field, bytes_max }.to_string();
+                return Ok(Found::Unusable { wanted: None, reason });
+            }
+            is_there |= bytes > 0;
+        }
+        if !is_there && !self.link.ask::<bool>(redis::cmd("EXISTS").arg(&key))? {
+            return Ok(Found::Nothing);
+        }
+        if let Judged::Version(version, sha256) = self.judged {
+            let mut known = redis::cmd("HMGET");
+            known.arg(&key).arg("version").arg("sha256");
+            let known: Vec<Option<Vec<u8>>> = self.link.ask(&known)?;
+            let ours = [version.to_string(), sha256.to_string()];
+            if known.iter().zip(&ours).all(|(there, ours)| there.as_deref() == Some(ours.as_bytes())) {
+                return Ok(Found::Known);
+            }
+        }
+        let mut read = redis::cmd("HMGET");
+        read.arg(&key).arg(&ConfigVersion::FIELDS);
+        Ok(found_in(&self.link.ask::<Vec<Option<Vec<u8>>>>(&read)?))
+    }
+
     fn write(&mut self) -> Result<(), ConsumerError> {
+        // Asked here, where Redis answers: at the start its name may not be known yet.
+        if let Some(listen) = self.health.filter(|listen| listen.ip().is_unspecified()) {
+            let found = found_at(listen, &self.redis);
+            self.health = Some(found);
+            self.report.health = Some(found.to_string());
+        }
         self.report.time_ns = now_ns();
         let mut write = redis::cmd("HSET");
         write.arg(processes_key(T::SERVICE)).arg(&self.report.member).arg(self.report.to_json());
@@ -283,34 +300,16 @@ impl<T: ManagedDocument> Watch<T> {
     }
 }
 
-/// What the reply of [`READ`] says.
-fn found_in(reply: &Value) -> Found {
-    let unusable = |wanted, reason: String| Found::Unusable { wanted, reason };
-    match reply {
-        Value::Nil => Found::Nothing,
-        Value::Int(_) => Found::Known,
-        Value::BulkString(field) => {
-            let field = ConfigVersion::FIELDS.iter().position(|name| name.as_bytes() == field);
-            let error = field.map(|at| ConfigVersionError::Text {
-                field: ConfigVersion::FIELDS[at],
-                bytes_max: ConfigVersion::FIELD_BYTES_MAX[at],
-            });
-            unusable(None, error.map_or("a field is too long".into(), |error| error.to_string()))
+/// What the fields' values say.
+fn found_in(values: &[Option<Vec<u8>>]) -> Found {
+    let fields = ConfigVersion::FIELDS.iter().zip(values);
+    let there = fields.filter_map(|(name, value)| Some((name.as_bytes(), value.as_deref()?)));
+    match ConfigVersion::parse(there.clone()) {
+        Ok(version) => Found::Version(Box::new(version)),
+        Err(error) => {
+            let said = there.clone().find(|(name, _)| *name == b"version").map(|(_, value)| value);
+            let wanted = said.and_then(|value| std::str::from_utf8(value).ok()?.parse().ok());
+            Found::Unusable { wanted, reason: error.to_string() }
         }
-        Value::Array(values) => {
-            let there = ConfigVersion::FIELDS.iter().zip(values).filter_map(|(name, value)| match value {
-                Value::BulkString(bytes) => Some((name.as_bytes(), bytes.as_slice())),
-                _ => None,
-            });
-            match ConfigVersion::parse(there.clone()) {
-                Ok(version) => Found::Version(Box::new(version)),
-                Err(error) => {
-                    let said = there.clone().find(|(name, _)| *name == b"version").map(|(_, value)| value);
-                    let wanted = said.and_then(|value| std::str::from_utf8(value).ok()?.parse().ok());
-                    unusable(wanted, error.to_string())
-                }
-            }
-        }
-        other => unusable(None, format!("Redis answers {other:?} about it")),
     }
 }
