@@ -419,6 +419,8 @@ pub enum FaultCode {
     Failed,
     /// [`LINK_CONNECTIONS_MAX`] are served already.
     Busy,
+    /// The peer is none of those who may speak at the socket.
+    Forbidden,
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use anyhow::Context;
 use bus::config::DataplaneDocument;
 use clap::Parser;
+use dataplane::control::{self, Control};
 use dataplane::metrics::Metrics;
 use dataplane::process::Dataplane;
 use dataplane::status;
@@ -12,7 +13,7 @@ use signal_hook::iterator::Signals;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
-use tracing::{error, info};
+use tracing::{error, info, warn};
 use vitals::{Part, ServiceArgs, Stop, Vitals, run_service};
 
 /// How often signals and the status interval are looked at: the delay of a reload or a stop.
@@ -24,7 +25,8 @@ const METRICS_EVERY: Duration = Duration::from_secs(1);
 /// publishes 64-byte ticks to Redis Streams.
 ///
 /// Signals: SIGTERM and SIGINT end it after everything taken was published (a second one at once); SIGHUP reads the feeds document
-/// again and changes feeds without losing a packet of the others; SIGUSR2 loads the XDP programs anew and
+/// again and changes feeds without losing a packet of the others (not when the control plane has given it a version of them);
+/// SIGUSR2 loads the XDP programs anew and
 /// swaps them in.
 #[derive(Parser)]
 #[command(version)]
@@ -49,12 +51,16 @@ fn run(args: &ServiceArgs) -> anyhow::Result<()> {
     let asked =
         Asked { stop: Stop::on_signals()?, others: Signals::new([SIGHUP, SIGUSR2]).context("signals")? };
     let mut shown = Shown::new(&document, directory)?;
-    let mut dataplane = Dataplane::start(document, directory)?;
+    let (mut dataplane, mut control) = control::start(document, directory)?;
     info!("running");
-    serve(&mut dataplane, asked, &mut shown)?;
+    serve(&mut dataplane, control.as_mut(), asked, &mut shown)?;
     info!("ending: publishing what was taken");
     shown.workers.is_bad("ending");
-    let status = dataplane.stop()?;
+    let documents = control.as_ref().map(Control::documents_status);
+    // From here on nobody is answered.
+    drop(control);
+    let mut status = dataplane.stop()?;
+    status["documents"] = documents.into();
     shown.show(&status)?;
     info!("ended");
     Ok(())
@@ -90,9 +96,14 @@ impl Shown {
         })
     }
 
-    fn look(&mut self, dataplane: &mut Dataplane) -> anyhow::Result<()> {
-        let status = dataplane.status().inspect_err(|error| self.workers.is_bad(format!("{error:#}")))?;
+    fn look(&mut self, dataplane: &mut Dataplane, control: Option<&Control>) -> anyhow::Result<()> {
+        let status = match control {
+            Some(control) => control.status(dataplane),
+            None => dataplane.status(),
+        };
+        let status = status.inspect_err(|error| self.workers.is_bad(format!("{error:#}")))?;
         self.workers.is_good();
+        dataplane::clock_metrics::show(&dataplane.clocks());
         self.show(&status)
     }
 
@@ -108,16 +119,18 @@ impl Shown {
     }
 }
 
-/// Obeys signals and says how the process is until it is to end.
-fn serve(dataplane: &mut Dataplane, mut asked: Asked, shown: &mut Shown) -> anyhow::Result<()> {
+/// Obeys signals and the control plane, and says how the process is, until it is to end.
+fn serve(
+    dataplane: &mut Dataplane,
+    mut control: Option<&mut Control>,
+    mut asked: Asked,
+    shown: &mut Shown,
+) -> anyhow::Result<()> {
     let mut due = Instant::now();
     while !asked.stop.is_asked() {
         for signal in asked.others.pending() {
             match signal {
-                SIGHUP => match dataplane.reload() {
-                    Ok(changed) => info!(?changed, "feeds reloaded"),
-                    Err(error) => error!("feeds not reloaded, the running ones go on: {error:#}"),
-                },
+                SIGHUP => reload(dataplane, control.as_deref()),
                 _ => match dataplane.replace_programs() {
                     Ok(programs) => info!(programs, "XDP programs replaced"),
                     Err(error) => error!("XDP programs not replaced, the running ones go on: {error:#}"),
@@ -131,11 +144,28 @@ fn serve(dataplane: &mut Dataplane, mut asked: Asked, shown: &mut Shown) -> anyh
             && Instant::now() >= due
         {
             due = Instant::now() + every;
-            if let Err(error) = shown.look(dataplane) {
+            if let Err(error) = shown.look(dataplane, control.as_deref()) {
                 error!("no status: {error:#}");
             }
         }
-        std::thread::sleep(TURN);
+        match &mut control {
+            Some(control) => control.turn(dataplane, TURN),
+            None => std::thread::sleep(TURN),
+        }
     }
     Ok(())
+}
+
+/// The file has the last word only as long as the control plane has said nothing: a version is changed by another version.
+fn reload(dataplane: &mut Dataplane, control: Option<&Control>) {
+    if let Some(version) = control.and_then(Control::feeds_version) {
+        return warn!(
+            version,
+            "the feeds are the control plane's; their file is not read. Change them there"
+        );
+    }
+    match dataplane.reload() {
+        Ok(changed) => info!(?changed, "feeds reloaded"),
+        Err(error) => error!("feeds not reloaded, the running ones go on: {error:#}"),
+    }
 }

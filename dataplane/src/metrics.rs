@@ -101,6 +101,13 @@ const PUBLISHER_GAUGES: &[Named] = &[
     ("spooled", "feedplane_dataplane_spooled_ticks"),
     ("spool_high_water", "feedplane_dataplane_spooled_ticks_max"),
 ];
+/// Packets that a filter took: labels `filter` and `action`.
+const FILTERED: &str = "feedplane_dataplane_filter_packets_total";
+/// Of the documents that came over the control socket: label `document`; 0 = the process's own file, or nothing waits.
+const DOCUMENTS: &[Named] = &[
+    ("version", "feedplane_dataplane_document_version"),
+    ("waiting_version", "feedplane_dataplane_document_waiting_version"),
+];
 const REDIS_CONNECTED: &str = "feedplane_dataplane_redis_connected";
 const PUBLISHED: &[Named] = &[("published", "feedplane_dataplane_channel_published_ticks_total")];
 const PUBLISHED_GAUGES: &[Named] = &[("last_sequence", "feedplane_dataplane_channel_last_sequence")];
@@ -144,6 +151,9 @@ impl Metrics {
             self.worker(worker);
         }
         self.publisher(&status["publisher"]);
+        for (document, held) in status["documents"].as_object().into_iter().flatten() {
+            self.levels(DOCUMENTS, held, &[("document", document)]);
+        }
     }
 
     fn worker(&mut self, worker: &Value) {
@@ -166,6 +176,10 @@ impl Metrics {
             let labels: Labels<'_> = &[("worker", name), ("interface", text(&interface["interface"]))];
             self.all("feedplane_dataplane_xdp_program_packets_total", &interface["program"], labels);
             self.all("feedplane_dataplane_nic_total", &interface["nic"], labels);
+            for filter in items(&interface["filters"]) {
+                let of_filter = [("filter", text(&filter["name"])), ("action", text(&filter["action"]))];
+                self.count(FILTERED, &[labels, &of_filter].concat(), number(&filter["packets"]));
+            }
         }
         for channel in items(&worker["channels"]) {
             self.channel(name, channel);
@@ -328,10 +342,14 @@ mod tests {
                 "loop": {"busy_rounds": 0, "idle_rounds": 0, "no_feed": 0},
                 "handover": {"records": 0, "ring_full": 0, "instruments_dropped": 0},
                 "receiver": {"packets": 0, "payload_bytes": 0},
-                "link": [{"interface": "eth1", "program": {"fragment": 0}, "nic": {"rx_fifo": 0}}],
+                "link": [{
+                    "interface": "eth1", "program": {"fragment": 0}, "nic": {"rx_fifo": 0},
+                    "filters": [{"name": "noise", "action": "drop", "packets": 0}],
+                }],
                 "channels": [crate::status::channel("es", 310, &ChannelStats::default())],
             }],
             "publisher": publisher,
+            "documents": {"feeds": {"version": 0, "waiting_version": 0}},
         });
         status["publisher"]["channels"][0]["channel_id"] = 310.into();
         let receiver = status["workers"][0]["receiver"].as_object_mut().unwrap();
@@ -412,6 +430,8 @@ mod tests {
             r#"feedplane_dataplane_line_won_packets_total{worker="w0",channel="310",feed="es",line="b"}"#,
             r#"feedplane_dataplane_malformed_packets_total{worker="w0",channel="310",feed="es",line="a",reason="bad_length"}"#,
             r#"feedplane_dataplane_declared_lost_sequences_total{channel="310",reason="spool_full"}"#,
+            r#"feedplane_dataplane_filter_packets_total{worker="w0",interface="eth1",filter="noise",action="drop"}"#,
+            r#"feedplane_dataplane_document_version{document="feeds"}"#,
             r#"feedplane_dataplane_worker_info{worker="w0",backend="xdp",mode="copy",wait="park",core="none"} 1"#,
         ] {
             assert!(text.contains(expected), "{expected} is not in\n{text}");

@@ -1,6 +1,9 @@
 //! What the kernel says of a network interface, asked in the calling thread's network namespace (sysfs
 //! would answer for the namespace in which it was mounted).
 
+mod facts;
+
+pub use facts::Facts;
 use rustix::net::netdevice::name_to_index;
 use socket2::{Domain, Socket, Type};
 use std::collections::BTreeMap;
@@ -61,9 +64,18 @@ pub fn receive_queues(name: &str) -> u32 {
 
 /// The number N of its hardware clock `/dev/ptpN`, if it has one.
 pub fn phc_index(name: &str) -> Option<u32> {
+    u32::try_from(timestamp_info(name)?.phc_index).ok()
+}
+
+/// Whether it stamps received packets.
+pub fn has_receive_timestamps(name: &str) -> bool {
+    timestamp_info(name).is_some_and(|info| info.so_timestamping & libc::SOF_TIMESTAMPING_RX_HARDWARE != 0)
+}
+
+fn timestamp_info(name: &str) -> Option<TimestampInfo> {
     let mut info = TimestampInfo { cmd: ETHTOOL_GET_TS_INFO, ..TimestampInfo::default() };
     ethtool(name, &mut info).ok()?;
-    u32::try_from(info.phc_index).ok()
+    Some(info)
 }
 
 /// The interface's own receive counters.
@@ -114,20 +126,34 @@ fn socket() -> io::Result<Socket> {
 
 /// `SIOCETHTOOL`; `request` begins with its command.
 fn ethtool<T>(name: &str, request: &mut T) -> io::Result<()> {
+    let mut ifreq = ifreq(name)?;
+    ifreq.ifr_ifru.ifru_data = std::ptr::from_mut(request).cast();
+    // SAFETY: the kernel reads and writes the request, whose layout is the one its command names, and which lives through
+    // the call.
+    unsafe { ioctl(libc::SIOCETHTOOL, &mut ifreq) }
+}
+
+/// A request about an interface, all zero but for its name.
+fn ifreq(name: &str) -> io::Result<libc::ifreq> {
     if name.len() >= libc::IFNAMSIZ {
         return Err(io::ErrorKind::InvalidInput.into());
     }
+    // SAFETY: all-zero is a valid ifreq.
+    let mut ifreq: libc::ifreq = unsafe { std::mem::zeroed() };
+    for (to, from) in ifreq.ifr_name.iter_mut().zip(name.bytes()) {
+        *to = from.cast_signed();
+    }
+    Ok(ifreq)
+}
+
+/// Asks the kernel about an interface.
+///
+/// # Safety
+/// A pointer in `ifreq` must be one that this request may read and write through.
+unsafe fn ioctl(request: libc::Ioctl, ifreq: &mut libc::ifreq) -> io::Result<()> {
     let socket = socket()?;
-    // SAFETY: all-zero is a valid ifreq; the name fits with its terminator; the kernel reads and writes the
-    // request, whose layout is the one its command names, and which lives through the call.
-    let result = unsafe {
-        let mut ifreq: libc::ifreq = std::mem::zeroed();
-        for (to, from) in ifreq.ifr_name.iter_mut().zip(name.bytes()) {
-            *to = from.cast_signed();
-        }
-        ifreq.ifr_ifru.ifru_data = std::ptr::from_mut(request).cast();
-        libc::ioctl(socket.as_raw_fd(), libc::SIOCETHTOOL, &raw mut ifreq)
-    };
+    // SAFETY: the ifreq lives through the call; the caller answers for a pointer in it.
+    let result = unsafe { libc::ioctl(socket.as_raw_fd(), request, std::ptr::from_mut(ifreq)) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 

@@ -42,6 +42,21 @@ pub struct PlanError {
     why: Refusal,
 }
 
+impl PlanError {
+    /// The feed's name.
+    pub fn feed(&self) -> &str {
+        &self.feed
+    }
+
+    /// The field of the feed that is at fault.
+    pub fn field(&self) -> &'static str {
+        match self.why {
+            Refusal::Template(_) | Refusal::NoTemplate => "schema",
+            Refusal::Channel(_) => "window_packets",
+        }
+    }
+}
+
 #[derive(Debug, thiserror::Error)]
 enum Refusal {
     #[error(transparent)]

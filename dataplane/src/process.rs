@@ -1,5 +1,5 @@
-//! The whole data plane: puts the parts together in the order that loses nothing, changes feeds while
-//! packets flow, and says how it is.
+//! The whole data plane: puts the parts together in the order that loses nothing, and says how it is. What changes while
+//! packets flow is in [`crate::change`].
 
 use crate::clock::{ClockKeeper, Phc};
 use crate::handover::RingSink;
@@ -7,14 +7,14 @@ use crate::link::{Interfaces, Link};
 use crate::plan::Schemas;
 use crate::port::Port;
 use crate::publisher::{Publisher, PublisherConfig, read_positions};
-use crate::running::{Changed, Parts, Published, RunningWorker};
+use crate::running::{Parts, Published, RunningWorker};
 use crate::status;
 use crate::wait::Wait;
 use crate::worker::Worker;
-use anyhow::{Context, bail, ensure};
-use bus::config::{DataplaneDocument, Feed, FeedsDocument, PublisherSection, WorkerSection};
+use anyhow::Context;
+use bus::config::{DataplaneDocument, FeedsDocument, PublisherSection, WorkerSection};
 use serde_json::Value;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tick::{Instrument, Tick};
@@ -28,26 +28,40 @@ const DRAIN_WITHIN: Duration = Duration::from_secs(5);
 
 /// A running data plane. Used by one thread; dropped without [`Dataplane::stop`] it publishes nothing more.
 pub struct Dataplane {
-    document: DataplaneDocument,
-    directory: PathBuf,
-    schemas: Schemas,
-    published: Published,
-    workers: Vec<RunningWorker>,
+    pub(crate) document: DataplaneDocument,
+    pub(crate) directory: PathBuf,
+    /// What runs, with the paths in it resolved.
+    pub(crate) feeds: FeedsDocument,
+    pub(crate) schemas: Schemas,
+    pub(crate) published: Published,
+    pub(crate) workers: Vec<RunningWorker>,
     publisher: Publisher,
-    _clocks: Vec<ClockKeeper>,
+    /// Beside `workers`.
+    pub(crate) clocks: Vec<ClockKeeper>,
 }
 
 impl Dataplane {
+    /// Starts everything with the feeds of the document's own file.
+    ///
+    /// # Errors
+    /// As [`Dataplane::start_with`], and what is wrong with the file.
+    pub fn start(document: DataplaneDocument, directory: &Path) -> anyhow::Result<Dataplane> {
+        let feeds = FeedsDocument::load(&directory.join(&document.feeds))?;
+        Dataplane::start_with(document, feeds, directory)
+    }
+
     /// Starts everything: publisher, then for each worker its way in (attach before bind), then its feeds.
-    /// `directory` is where relative paths of the document begin.
+    /// `directory` is where relative paths of the document begin; those in `feeds` are resolved. After an error nothing is
+    /// left running.
     ///
     /// # Errors
     /// The first thing that cannot be had, and what to do about it.
-    pub fn start(document: DataplaneDocument, directory: &Path) -> anyhow::Result<Dataplane> {
-        let feeds_path = directory.join(&document.feeds);
-        let feeds = FeedsDocument::load(&feeds_path)?;
-        let shares = assign(&document.workers, &feeds)?;
-        let mut published = published_before(&document.publisher);
+    pub fn start_with(
+        document: DataplaneDocument,
+        feeds: FeedsDocument,
+        directory: &Path,
+    ) -> anyhow::Result<Dataplane> {
+        let published = published_before(&document.publisher);
         let ring_ticks = document.publisher.ring_ticks as usize;
         let mut sinks = Vec::new();
         let (mut tick_rings, mut instrument_rings) = (Vec::new(), Vec::new());
@@ -60,39 +74,40 @@ impl Dataplane {
         }
         // A Redis that refuses is found before anything touches a NIC.
         let publisher = start_publisher(&document.publisher, directory, tick_rings, instrument_rings)?;
-        let (mut workers, mut clocks) = (Vec::new(), Vec::new());
-        for (section, mut sink) in document.workers.iter().zip(sinks) {
-            sink.ring(publisher.bell());
-            let (worker, clock) = start_worker(section, &document, sink)?;
-            workers.push(worker);
-            clocks.push(clock);
+        let mut dataplane = Dataplane {
+            document,
+            directory: directory.to_path_buf(),
+            feeds: FeedsDocument { feeds: Vec::new(), filters: Vec::new() },
+            schemas: Schemas::default(),
+            published,
+            workers: Vec::new(),
+            publisher,
+            clocks: Vec::new(),
+        };
+        match dataplane.begin(sinks, feeds) {
+            Ok(()) => Ok(dataplane),
+            Err(error) => {
+                // Their sockets and programs are gone when this returns, so that another start finds the NIC free.
+                dataplane.workers.into_iter().for_each(RunningWorker::stop);
+                Err(error)
+            }
         }
-        let mut schemas = Schemas::default();
-        for (worker, share) in workers.iter_mut().zip(&shares) {
-            worker.change(share, &mut schemas, &mut published)?;
-        }
-        let directory = directory.to_path_buf();
-        Ok(Dataplane { document, directory, schemas, published, workers, publisher, _clocks: clocks })
     }
 
-    /// Reads the feeds document again and brings the workers to it. Feeds that did not change are not
-    /// touched; nothing changes when the document is refused.
-    ///
-    /// # Errors
-    /// What is wrong with the document, or what could not be built or opened.
-    pub fn reload(&mut self) -> anyhow::Result<Changed> {
-        let feeds = FeedsDocument::load(&self.directory.join(&self.document.feeds))?;
-        let shares = assign(&self.document.workers, &feeds)?;
-        // A template file may have changed under the same name.
-        self.schemas = Schemas::default();
-        let mut all = Changed::default();
-        for (worker, share) in self.workers.iter_mut().zip(&shares) {
-            let changed = worker.change(share, &mut self.schemas, &mut self.published)?;
-            all.added.extend(changed.added);
-            all.changed.extend(changed.changed);
-            all.removed.extend(changed.removed);
+    fn begin(&mut self, sinks: Vec<RingSink>, feeds: FeedsDocument) -> anyhow::Result<()> {
+        let sections = self.document.workers.clone();
+        for (section, mut sink) in sections.iter().zip(sinks) {
+            sink.ring(self.publisher.bell());
+            let (worker, clock) = start_worker(section, &self.document, sink)?;
+            self.workers.push(worker);
+            self.clocks.push(clock);
         }
-        Ok(all)
+        let planned = self.plan(&sections, feeds)?;
+        for note in &planned.notes {
+            warn!("{note}");
+        }
+        self.carry_out(planned)?;
+        Ok(())
     }
 
     /// Loads the steering programs anew and puts them in place of the running ones, without losing a packet.
@@ -125,6 +140,11 @@ impl Dataplane {
     /// The configuration it runs.
     pub fn document(&self) -> &DataplaneDocument {
         &self.document
+    }
+
+    /// The feeds and filters it runs, with the paths in them resolved.
+    pub fn feeds(&self) -> &FeedsDocument {
+        &self.feeds
     }
 
     /// Ends: the ways in are closed, what waits is delivered or declared, what was handed over is
@@ -238,34 +258,4 @@ fn published_before(section: &PublisherSection) -> Published {
         }
     };
     Published { by_earlier_runs, ..Published::default() }
-}
-
-/// Which feeds go to which worker.
-fn assign(workers: &[WorkerSection], feeds: &FeedsDocument) -> anyhow::Result<Vec<Vec<Feed>>> {
-    ensure!(!workers.is_empty(), "workers: at least one is needed");
-    let mut owner: HashMap<&str, &str> = HashMap::new();
-    let mut shares = Vec::new();
-    for worker in workers {
-        let Some(names) = &worker.feeds else {
-            ensure!(
-                workers.len() == 1,
-                "worker {}: with more than one worker, each needs `feeds`, the names it takes",
-                worker.name
-            );
-            shares.push(feeds.feeds.clone());
-            continue;
-        };
-        let mut share = Vec::new();
-        for name in names {
-            let Some(feed) = feeds.feeds.iter().find(|feed| feed.name == *name) else {
-                bail!("worker {}: there is no feed {name:?} in the feeds document", worker.name);
-            };
-            if let Some(other) = owner.insert(name, &worker.name) {
-                bail!("feed {name:?} is assigned to both worker {other} and worker {}", worker.name);
-            }
-            share.push(feed.clone());
-        }
-        shares.push(share);
-    }
-    Ok(shares)
 }

@@ -1,7 +1,7 @@
 //! One worker as the process sees it: its thread, its port, its way in, and which feed sits in which slot.
 
 use crate::link::{Interfaces, Link};
-use crate::plan::{self, Route, Schemas};
+use crate::plan::{self, PlanError, Route, Schemas};
 use crate::port::Port;
 use crate::wait::Wait;
 use crate::worker::{Command, SLOTS_MAX};
@@ -21,6 +21,44 @@ pub struct Changed {
     pub changed: Vec<String>,
     /// Feeds that end.
     pub removed: Vec<String>,
+}
+
+impl Changed {
+    /// Takes in what another worker's change does.
+    pub fn extend(&mut self, other: Changed) {
+        self.added.extend(other.added);
+        self.changed.extend(other.changed);
+        self.removed.extend(other.removed);
+    }
+}
+
+/// A change that is built and not begun: only the kernel can still refuse it.
+pub struct Prepared {
+    /// What it will do.
+    pub changed: Changed,
+    begin: Vec<(Feed, Box<AnyChannel>)>,
+    replace: Vec<(usize, Feed, Box<AnyChannel>)>,
+    ending: Vec<usize>,
+}
+
+/// Why feeds cannot be run by a worker.
+#[derive(Debug, thiserror::Error)]
+pub enum Unprepared {
+    /// One of them cannot be built.
+    #[error(transparent)]
+    Feed(#[from] PlanError),
+    /// There are too many.
+    #[error(
+        "worker {worker}: {new} new feeds, but only {free} of {SLOTS_MAX} slots are free; divide them over workers"
+    )]
+    Slots {
+        /// The worker.
+        worker: String,
+        /// Feeds that begin.
+        new: usize,
+        /// Slots that are free.
+        free: usize,
+    },
 }
 
 /// Channels that the stream has already.
@@ -88,7 +126,7 @@ impl RunningWorker {
     }
 
     /// The feeds it runs, with their slots.
-    pub fn feeds(&self) -> impl Iterator<Item = (usize, &Feed)> {
+    pub fn feeds(&self) -> impl Iterator<Item = (usize, &Feed)> + Clone {
         self.slots.iter().enumerate().filter_map(|(slot, feed)| Some((slot, feed.as_ref()?)))
     }
 
@@ -97,28 +135,24 @@ impl RunningWorker {
         self.thread.is_finished()
     }
 
-    /// Brings the worker from the feeds that it runs to `wanted`. Everything that can be refused (a bad
-    /// schema, no free slot) is found before anything changes.
+    /// Builds what brings the worker from the feeds that it runs to `wanted`. Nothing changes yet.
     ///
     /// # Errors
-    /// What could not be built or opened.
-    pub fn change(
-        &mut self,
+    /// What could not be built.
+    pub fn prepare(
+        &self,
         wanted: &[Feed],
         schemas: &mut Schemas,
-        published: &mut Published,
-    ) -> anyhow::Result<Changed> {
-        let before: Vec<Route> = self.routes();
+        published: &Published,
+    ) -> Result<Prepared, Unprepared> {
         let mut changed = Changed::default();
-        let mut begin = Vec::new();
-        let mut replace = Vec::new();
+        let (mut begin, mut replace) = (Vec::new(), Vec::new());
         let mut keep = vec![false; SLOTS_MAX];
         for feed in wanted {
             match self.slot_of(feed) {
                 Some(slot) => {
                     keep[slot] = true;
-                    let running = self.slots[slot].as_ref();
-                    if running == Some(feed) {
+                    if self.slots[slot].as_ref() == Some(feed) {
                         continue;
                     }
                     changed.changed.push(feed.name.clone());
@@ -133,12 +167,23 @@ impl RunningWorker {
             }
         }
         let free = self.slots.iter().filter(|slot| slot.is_none()).count();
-        anyhow::ensure!(
-            begin.len() <= free,
-            "{} new feeds, but only {free} of {SLOTS_MAX} slots are free",
-            begin.len()
-        );
-        let ending: Vec<usize> = self.feeds().map(|(slot, _)| slot).filter(|&slot| !keep[slot]).collect();
+        if begin.len() > free {
+            return Err(Unprepared::Slots { worker: self.name.clone(), new: begin.len(), free });
+        }
+        let ending = self.feeds().filter(|(slot, _)| !keep[*slot]);
+        changed.removed = ending.clone().map(|(_, feed)| feed.name.clone()).collect();
+        let ending = ending.map(|(slot, _)| slot).collect();
+        Ok(Prepared { changed, begin, replace, ending })
+    }
+
+    /// Makes a change that was prepared for the feeds that the worker runs now.
+    ///
+    /// # Errors
+    /// What the kernel refused, or that the worker does not answer. The change is begun then and not ended: another one,
+    /// back to what was, puts that right.
+    pub fn apply(&mut self, prepared: Prepared, published: &mut Published) -> anyhow::Result<()> {
+        let Prepared { changed, begin, replace, ending } = prepared;
+        let before: Vec<Route> = self.routes();
         for (slot, feed, channel) in replace {
             self.port.send(Command::Replace(slot as u16, channel))?;
             self.slots[slot] = Some(feed);
@@ -154,10 +199,10 @@ impl RunningWorker {
         self.link.change(&before, &after, &mut self.port)?;
         for slot in ending {
             self.port.send(Command::Remove(slot as u16))?;
-            changed.removed.extend(self.slots[slot].take().map(|feed| feed.name));
+            self.slots[slot] = None;
         }
         info!(worker = self.name, ?changed, "feeds changed");
-        Ok(changed)
+        Ok(())
     }
 
     /// Closes the way in and has what waits delivered or declared. Nothing arrives any more after it.
@@ -204,6 +249,6 @@ fn live_channel(
     feed: &Feed,
     first_sequence: Option<u64>,
     schemas: &mut Schemas,
-) -> Result<AnyChannel, plan::PlanError> {
+) -> Result<AnyChannel, PlanError> {
     plan::channel(feed, first_sequence, plan::LIVE_PAYLOAD_BYTES_MAX, schemas)
 }

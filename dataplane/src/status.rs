@@ -10,7 +10,7 @@ use crate::running::RunningWorker;
 use crate::socket::SocketStats;
 use crate::worker::WorkerReport;
 use anyhow::Context;
-use feed::{ChannelStats, Line, LineStats, MalformedReason};
+use feed::{ChannelStats, LeadHistogram, Line, LineStats, MalformedReason};
 use serde_json::{Value, json};
 use std::path::Path;
 
@@ -131,8 +131,23 @@ fn line(stats: &LineStats) -> Value {
             "p50": stats.lead.quantile_ns(0.5),
             "p99": stats.lead.quantile_ns(0.99),
             "max": stats.lead.max_ns(),
+            "buckets": doubling(&stats.lead),
         },
     })
+}
+
+/// A histogram in steps that double, for a picture: `[less than so many ns, count]`, ascending, 38 at most; steps
+/// without a count are left out.
+fn doubling(lead: &LeadHistogram) -> Vec<[u64; 2]> {
+    let mut steps: Vec<[u64; 2]> = Vec::new();
+    for (upper_ns, count) in lead.buckets() {
+        let below_ns = upper_ns.saturating_add(1).checked_next_power_of_two().unwrap_or(u64::MAX);
+        match steps.last_mut() {
+            Some(last) if last[0] == below_ns => last[1] += count,
+            _ => steps.push([below_ns, count]),
+        }
+    }
+    steps
 }
 
 /// The short names of [`feed::MalformedReason`], in its order.
@@ -163,4 +178,21 @@ pub fn write(file: &Path, status: &Value) -> anyhow::Result<()> {
     std::fs::write(&beside, format!("{status:#}\n"))
         .and_then(|()| std::fs::rename(&beside, file))
         .with_context(|| format!("cannot write the status file {}", file.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn leads_are_told_in_steps_that_double_and_none_is_lost() {
+        let mut lead = LeadHistogram::default();
+        for ns in [0, 1, 2, 3, 900, 1_000, 1_023, 1_024, 5_000_000, u64::MAX] {
+            lead.record(ns);
+        }
+        let steps = doubling(&lead);
+        assert_eq!(steps[..5], [[1, 1], [2, 1], [4, 2], [1_024, 3], [2_048, 1]]);
+        assert_eq!(steps.iter().map(|[_, count]| count).sum::<u64>(), lead.count());
+        assert!(steps.is_sorted_by(|a, b| a[0] < b[0]) && steps.len() <= 38, "{steps:?}");
+    }
 }

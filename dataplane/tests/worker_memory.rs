@@ -77,8 +77,8 @@ fn write_feeds(folder: &Path, channels: &[Channel], but_last: bool) {
     if but_last {
         feeds.pop();
     }
-    std::fs::write(folder.join("feeds.yaml"), serde_json::to_string(&FeedsDocument { feeds, filters: Vec::new() }).unwrap())
-        .unwrap();
+    let document = FeedsDocument { feeds, filters: Vec::new() };
+    std::fs::write(folder.join("feeds.yaml"), serde_json::to_string(&document).unwrap()).unwrap();
 }
 
 fn worker_thread() -> i32 {

@@ -43,21 +43,20 @@ pub struct DriverFeatures {
     pub zero_copy: bool,
 }
 
-/// What the driver of an interface of the calling thread's network namespace can do; `None` when the kernel does not
-/// say.
+/// What the driver of an interface of the calling thread's network namespace can do; `None` where nothing is said: the
+/// driver has no XDP, or the kernel does not tell.
 pub fn driver_features(ifindex: u32) -> Option<DriverFeatures> {
     let mut options = libbpf_sys::bpf_xdp_query_opts {
         sz: size_of::<libbpf_sys::bpf_xdp_query_opts>() as libbpf_sys::size_t,
-        feature_flags: u64::MAX,
         ..Default::default()
     };
     crate::libbpf_log::capture();
     // SAFETY: libbpf writes into the options, whose size they say, and which live through the call.
     let result = unsafe { libbpf_sys::bpf_xdp_query(ifindex.cast_signed(), 0, &mut options) };
-    // Left as it was where the kernel has no such question.
-    (result == 0 && options.feature_flags != u64::MAX).then(|| DriverFeatures {
-        native_xdp: options.feature_flags & XDP_ACT_BASIC != 0,
-        zero_copy: options.feature_flags & XDP_ACT_ZERO_COPY != 0,
+    let flags = options.feature_flags;
+    (result == 0 && flags != 0).then_some(DriverFeatures {
+        native_xdp: flags & XDP_ACT_BASIC != 0,
+        zero_copy: flags & XDP_ACT_ZERO_COPY != 0,
     })
 }
 

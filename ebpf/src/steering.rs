@@ -148,6 +148,11 @@ impl Steering {
         Ok(())
     }
 
+    /// The program's own name.
+    pub fn program_name(&self) -> &'static str {
+        self.program.variant().program_name()
+    }
+
     /// What the kernel calls the program.
     pub fn identity(&self) -> Option<ProgramIdentity> {
         self.program.identity()

@@ -191,7 +191,8 @@ impl FeedsDocument {
         valid(document, problems)
     }
 
-    fn resolve_paths(&mut self, folder: &Path) {
+    /// Has the schema paths in it begin at `folder`. Absolute ones stay.
+    pub fn resolve_paths(&mut self, folder: &Path) {
         for feed in &mut self.feeds {
             if let Some(schema) = &mut feed.schema {
                 *schema = folder.join(&*schema);

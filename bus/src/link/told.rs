@@ -205,7 +205,7 @@ pub struct NicSocket {
 /// What an interface could do, as far as the kernel tells.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct NicCapabilities {
-    /// The driver runs XDP programs; none where the kernel (before 6.3) does not say.
+    /// The driver runs XDP programs; none where it says nothing, or the kernel (before 6.3) cannot.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub native_xdp: Option<bool>,
     /// The driver receives straight into packet memory.

@@ -10,9 +10,10 @@ mod phc;
 use crate::arrival::RawTimes;
 use arc_swap::ArcSwap;
 use feed::{Line, Stamp};
-pub use phc::Phc;
+pub use phc::{Offset, Phc};
 use rustix::time::{ClockId, DynamicClockId, Timespec, clock_gettime, clock_gettime_dynamic};
 use std::collections::VecDeque;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -35,6 +36,10 @@ pub struct TimeMap {
     pub utc_in_sync: bool,
     /// `PHC − UTC` of the interface of each line, ns; `None` where there is no PHC or it was not readable.
     pub phc_minus_utc_ns: [Option<i64>; 2],
+    /// What those offsets are good for: [`Offset::window_ns`].
+    pub phc_window_ns: [Option<u64>; 2],
+    /// When this was measured, ns since the epoch.
+    pub measured_ns: u64,
 }
 
 impl TimeMap {
@@ -93,17 +98,21 @@ fn utc_in_sync() -> bool {
 }
 
 fn measure(clocks: &[Option<Phc>; 2]) -> TimeMap {
-    let offset = |clock: &Option<Phc>| clock.as_ref().and_then(|phc| phc.minus_utc_ns().ok());
+    let offset = |clock: &Option<Phc>| clock.as_ref().and_then(|phc| phc.minus_utc().ok());
+    let offsets = [offset(&clocks[0]), offset(&clocks[1])];
     TimeMap {
         tai_minus_utc_ns: tai_minus_utc_ns(),
         utc_in_sync: utc_in_sync(),
-        phc_minus_utc_ns: [offset(&clocks[0]), offset(&clocks[1])],
+        phc_minus_utc_ns: offsets.map(|offset| Some(offset?.ns)),
+        phc_window_ns: offsets.map(|offset| Some(offset?.window_ns)),
+        measured_ns: utc_now_ns(),
     }
 }
 
 /// The thread that keeps a [`TimeMap`] fresh. Stops on drop.
 pub struct ClockKeeper {
     map: Arc<ArcSwap<TimeMap>>,
+    paths: [Option<PathBuf>; 2],
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
@@ -115,6 +124,7 @@ impl ClockKeeper {
     /// When the thread cannot be made.
     pub fn start(clocks: [Option<Phc>; 2]) -> std::io::Result<ClockKeeper> {
         let map = Arc::new(ArcSwap::from_pointee(measure(&clocks)));
+        let paths = clocks.each_ref().map(|clock| Some(clock.as_ref()?.path().to_path_buf()));
         let stop = Arc::new(AtomicBool::new(false));
         let thread = std::thread::Builder::new().name("clock".into()).spawn({
             let (map, stop) = (Arc::clone(&map), Arc::clone(&stop));
@@ -129,12 +139,17 @@ impl ClockKeeper {
                 }
             }
         })?;
-        Ok(ClockKeeper { map, stop, thread: Some(thread) })
+        Ok(ClockKeeper { map, paths, stop, thread: Some(thread) })
     }
 
     /// The pointer that workers read.
     pub fn map(&self) -> Arc<ArcSwap<TimeMap>> {
         Arc::clone(&self.map)
+    }
+
+    /// The hardware clocks of lines A and B.
+    pub fn paths(&self) -> &[Option<PathBuf>; 2] {
+        &self.paths
     }
 }
 
@@ -152,8 +167,13 @@ impl Drop for ClockKeeper {
 mod tests {
     use super::*;
 
-    const MAP: TimeMap =
-        TimeMap { tai_minus_utc_ns: 37_000_000_000, utc_in_sync: true, phc_minus_utc_ns: [Some(-500), None] };
+    const MAP: TimeMap = TimeMap {
+        tai_minus_utc_ns: 37_000_000_000,
+        utc_in_sync: true,
+        phc_minus_utc_ns: [Some(-500), None],
+        phc_window_ns: [Some(300), None],
+        measured_ns: 0,
+    };
 
     fn no_clock() -> u64 {
         panic!("a packet with its own time must not ask the clock")
@@ -193,6 +213,8 @@ mod tests {
         let keeper = ClockKeeper::start([None, None]).unwrap();
         let map = **keeper.map().load();
         assert_eq!(map.tai_minus_utc_ns % 1_000_000_000, 0);
-        assert_eq!(map.phc_minus_utc_ns, [None, None]);
+        assert_eq!((map.phc_minus_utc_ns, map.phc_window_ns), ([None, None], [None, None]));
+        assert!(map.measured_ns > 0);
+        assert_eq!(keeper.paths(), &[None, None]);
     }
 }

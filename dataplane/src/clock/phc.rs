@@ -10,6 +10,15 @@ use std::path::{Path, PathBuf};
 /// Readings in one measurement; the one with the narrowest bracket counts.
 const SAMPLES: usize = 5;
 
+/// How a PHC stands to UTC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Offset {
+    /// `PHC − UTC`, ns.
+    pub ns: i64,
+    /// How far apart the readings of UTC around the PHC's lay, ns: the offset is good to half of it.
+    pub window_ns: u64,
+}
+
 /// An open PHC.
 #[derive(Debug)]
 pub struct Phc {
@@ -36,11 +45,11 @@ impl Phc {
         &self.path
     }
 
-    /// `PHC − UTC`, ns.
+    /// Measures `PHC − UTC`.
     ///
     /// # Errors
     /// When the driver does not answer the request.
-    pub fn minus_utc_ns(&self) -> io::Result<i64> {
+    pub fn minus_utc(&self) -> io::Result<Offset> {
         // SAFETY: the struct is plain data, and the kernel writes at most `n_samples` of its 25 rows.
         let (result, request) = unsafe {
             let mut request: libc::ptp_sys_offset_extended = std::mem::zeroed();
@@ -62,11 +71,13 @@ fn nanoseconds(time: &libc::ptp_clock_time) -> i64 {
 }
 
 /// `PHC − midpoint` of the reading whose two system times lie closest together.
-fn narrowest(readings: impl Iterator<Item = [i64; 3]>) -> Option<i64> {
-    readings
-        .filter(|[before, _, after]| after >= before)
-        .min_by_key(|[before, _, after]| after - before)
-        .map(|[before, phc, after]| phc - (before + (after - before) / 2))
+fn narrowest(readings: impl Iterator<Item = [i64; 3]>) -> Option<Offset> {
+    readings.filter(|[before, _, after]| after >= before).min_by_key(|[before, _, after]| after - before).map(
+        |[before, phc, after]| Offset {
+            ns: phc - (before + (after - before) / 2),
+            window_ns: after.abs_diff(before),
+        },
+    )
 }
 
 #[cfg(test)]
@@ -76,7 +87,7 @@ mod tests {
     #[test]
     fn the_reading_with_the_narrowest_bracket_counts() {
         let readings = [[0, 1_000, 400], [1_000, 2_150, 1_100], [2_000, 3_333, 2_900]];
-        assert_eq!(narrowest(readings.into_iter()), Some(2_150 - 1_050));
+        assert_eq!(narrowest(readings.into_iter()), Some(Offset { ns: 2_150 - 1_050, window_ns: 100 }));
     }
 
     #[test]

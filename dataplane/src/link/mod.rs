@@ -10,7 +10,8 @@ use crate::nic;
 use crate::plan::Route;
 use crate::port::Port;
 use crate::receiver::AnyReceiver;
-use bus::config::{BackendChoice, ReceiveSection, WorkerSection};
+use bus::config::{BackendChoice, Filter, ReceiveSection, WorkerSection};
+use bus::link::Nic;
 pub use socket::SocketLink;
 use std::fmt;
 #[cfg(feature = "xdp")]
@@ -115,6 +116,56 @@ impl Link {
             #[cfg(feature = "xdp")]
             Link::Xdp(link) => link.replace_programs(),
             Link::Socket(_) => Ok(0),
+        }
+    }
+
+    /// Whether there are filters with this backend.
+    pub fn can_filter(&self) -> bool {
+        match self {
+            #[cfg(feature = "xdp")]
+            Link::Xdp(_) => true,
+            Link::Socket(_) => false,
+        }
+    }
+
+    /// Brings the filters to these; those that stay as they are go on counting. Does nothing where there are none.
+    ///
+    /// # Errors
+    /// What the kernel refused; some may be set then, and are put right by the next call.
+    pub fn set_filters(&mut self, filters: &[Filter]) -> anyhow::Result<()> {
+        match self {
+            #[cfg(feature = "xdp")]
+            Link::Xdp(link) => link.set_filters(filters),
+            Link::Socket(_) => {
+                let _ = filters;
+                Ok(())
+            }
+        }
+    }
+
+    /// Puts the interface's steering program to work again, or takes it off. `None`: there is no program here.
+    ///
+    /// # Errors
+    /// What the kernel refused.
+    pub fn set_attached(&mut self, interface: &str, attached: bool) -> Option<anyhow::Result<()>> {
+        match self {
+            #[cfg(feature = "xdp")]
+            Link::Xdp(link) => link.set_attached(interface, attached),
+            Link::Socket(_) => {
+                let _ = (interface, attached);
+                None
+            }
+        }
+    }
+
+    /// Fills in what is known of an interface's program.
+    pub fn describe(&self, nic: &mut Nic) {
+        match self {
+            #[cfg(feature = "xdp")]
+            Link::Xdp(link) => link.describe(nic),
+            Link::Socket(_) => {
+                let _ = nic;
+            }
         }
     }
 

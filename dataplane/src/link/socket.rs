@@ -17,6 +17,8 @@ const QUEUE_PACKETS: usize = 1 << 15;
 pub struct SocketLink {
     interface_indices: [u32; 2],
     buffer_bytes: usize,
+    /// What the worker polls. A change that failed half-way is put right by another one, which must not open twice.
+    open: Vec<SocketRequest>,
 }
 
 impl SocketLink {
@@ -24,6 +26,7 @@ impl SocketLink {
         let link = SocketLink {
             interface_indices: interfaces.indices,
             buffer_bytes: receive.socket_buffer_bytes as usize,
+            open: Vec::new(),
         };
         Opened {
             link: Link::Socket(link),
@@ -40,11 +43,17 @@ impl SocketLink {
         port: &mut Port,
     ) -> anyhow::Result<()> {
         for route in opened {
-            let socket = FeedSocket::open(self.request(route))?;
-            port.send(Command::AddSocket(Box::new(socket)))?;
+            let request = self.request(route);
+            if !self.open.contains(&request) {
+                let socket = FeedSocket::open(request)?;
+                port.send(Command::AddSocket(Box::new(socket)))?;
+                self.open.push(request);
+            }
         }
         for route in closed {
-            port.send(Command::RemoveSocket(self.request(route)))?;
+            let request = self.request(route);
+            self.open.retain(|open| *open != request);
+            port.send(Command::RemoveSocket(request))?;
         }
         Ok(())
     }

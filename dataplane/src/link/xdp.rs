@@ -8,8 +8,9 @@ use crate::plan::Route;
 use crate::receiver::AnyReceiver;
 use crate::xdp::{Interface, ModeRequest, ReceiverConfig, ReceiverStats, SocketReport, XdpReceiver};
 use anyhow::Context;
-use bus::config::{ReceiveSection, XdpModeChoice};
-use ebpf::{FeedKey, FeedValue, HardwareTime, LoadRequest, Steering};
+use bus::config::{Filter, ReceiveSection, XdpModeChoice};
+use bus::link::{Nic, NicProgram};
+use ebpf::{ChangeError, FeedKey, FeedValue, FilterAction, FilterKey, HardwareTime, LoadRequest, Steering};
 use serde_json::{Map, Value, json};
 use std::collections::HashMap;
 use std::net::Ipv4Addr;
@@ -26,6 +27,10 @@ pub struct XdpLink {
     /// Index into `steerings` of each line's.
     of_line: [usize; 2],
     memberships: HashMap<Group, Membership>,
+    /// What the maps hold, or may hold after a change that failed half-way.
+    filtering: HashMap<FilterKey, FilterAction>,
+    /// The filters in force, with their names.
+    filters: Vec<Filter>,
 }
 
 impl XdpLink {
@@ -83,7 +88,14 @@ impl XdpLink {
             );
         }
         let queue_packets = receiver.queue_packets() as usize;
-        let link = XdpLink { steerings, names, of_line, memberships: HashMap::new() };
+        let link = XdpLink {
+            steerings,
+            names,
+            of_line,
+            memberships: HashMap::new(),
+            filtering: HashMap::new(),
+            filters: Vec::new(),
+        };
         Ok(Opened {
             link: Link::Xdp(Box::new(link)),
             receiver: AnyReceiver::Xdp(receiver),
@@ -115,12 +127,88 @@ impl XdpLink {
             let still_wanted =
                 |other: &Route| self.of_line[other.line.index()] == at && key(other) == key(route);
             if !after.iter().any(still_wanted) {
-                self.steerings[at].remove_feed(key(route))?;
+                match self.steerings[at].remove_feed(key(route)) {
+                    // A change that failed half-way did not come to set it.
+                    Ok(()) | Err(ChangeError::NoSuchFeed) => {}
+                    Err(error) => return Err(error.into()),
+                }
             }
         }
         let wanted: Vec<Group> = after.iter().filter_map(|route| self.group(route)).collect();
         self.memberships.retain(|group, _| wanted.contains(group));
         Ok(())
+    }
+
+    /// Exceptions begin before what they are exceptions of, and end after it.
+    pub(super) fn set_filters(&mut self, filters: &[Filter]) -> anyhow::Result<()> {
+        let wanted: HashMap<FilterKey, FilterAction> =
+            filters.iter().map(|filter| (filter_key(filter), filter_action(filter))).collect();
+        for action in [FilterAction::Pass, FilterAction::Drop] {
+            for (&key, _) in wanted.iter().filter(|(_, wanted)| **wanted == action) {
+                if self.filtering.get(&key) == Some(&action) {
+                    continue;
+                }
+                self.filtering.insert(key, action);
+                for steering in &self.steerings {
+                    steering.set_filter(key, action)?;
+                }
+            }
+        }
+        for action in [FilterAction::Drop, FilterAction::Pass] {
+            let ending =
+                self.filtering.iter().filter(|(key, of)| **of == action && !wanted.contains_key(key));
+            for key in ending.map(|(key, _)| *key).collect::<Vec<_>>() {
+                for steering in &self.steerings {
+                    match steering.remove_filter(key) {
+                        Ok(()) | Err(ChangeError::NoSuchFilter) => {}
+                        Err(error) => return Err(error.into()),
+                    }
+                }
+                self.filtering.remove(&key);
+            }
+        }
+        self.filters = filters.to_vec();
+        Ok(())
+    }
+
+    pub(super) fn set_attached(&mut self, interface: &str, attached: bool) -> Option<anyhow::Result<()>> {
+        let at = self.names.iter().position(|name| name == interface)?;
+        let steering = &mut self.steerings[at];
+        Some(if attached {
+            steering.attach().map_err(Into::into)
+        } else {
+            steering.detach();
+            Ok(())
+        })
+    }
+
+    pub(super) fn describe(&self, nic: &mut Nic) {
+        let Some(at) = self.names.iter().position(|name| *name == nic.interface) else { return };
+        let steering = &self.steerings[at];
+        nic.attached = steering.is_attached().then(|| steering.mode().to_string());
+        nic.program = steering.identity().map(|identity| NicProgram {
+            name: steering.program_name().to_owned(),
+            id: identity.id,
+            tag: identity.tag.iter().map(|byte| format!("{byte:02x}")).collect(),
+            hardware_time: steering.has_hardware_time(),
+        });
+        if let Ok(counters) = steering.counters() {
+            nic.program_packets =
+                counters.iter().map(|(why, count)| (why.name().to_owned(), count)).collect();
+        }
+        let refused = steering.fallbacks().iter();
+        nic.fallbacks = refused.map(|tried| format!("{}: {}", tried.wanted, tried.reason)).collect();
+    }
+
+    fn filters_status(&self, steering: &Steering) -> Value {
+        let filters = self.filters.iter().map(|filter| {
+            json!({
+                "name": filter.name,
+                "action": filter.action,
+                "packets": steering.filter_packets(filter_key(filter)).ok(),
+            })
+        });
+        Value::Array(filters.collect())
     }
 
     pub(super) fn replace_programs(&mut self) -> anyhow::Result<usize> {
@@ -142,9 +230,10 @@ impl XdpLink {
                 .unwrap_or_default();
             json!({
                 "interface": name,
-                "attached": steering.mode().to_string(),
+                "attached": if steering.is_attached() { steering.mode().to_string() } else { "detached".into() },
                 "hardware_time": steering.has_hardware_time(),
                 "program": counters,
+                "filters": self.filters_status(steering),
                 "nic": nics.get(name),
             })
         });
@@ -192,6 +281,17 @@ pub(crate) fn receiver_status(stats: &ReceiverStats, sockets: &[SocketReport]) -
 
 fn key(route: &Route) -> FeedKey {
     FeedKey { destination: route.group, port: route.port, source: route.source }
+}
+
+fn filter_key(filter: &Filter) -> FilterKey {
+    FilterKey { group: filter.group, port: filter.port, source: filter.source }
+}
+
+fn filter_action(filter: &Filter) -> FilterAction {
+    match filter.action {
+        bus::config::FilterAction::Pass => FilterAction::Pass,
+        bus::config::FilterAction::Drop => FilterAction::Drop,
+    }
 }
 
 /// The core this thread was pinned to, when it may run on just one.

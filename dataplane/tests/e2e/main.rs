@@ -7,8 +7,11 @@
 #![allow(clippy::unwrap_used)]
 
 mod captures;
+mod control;
+mod control_faults;
 mod expected;
 mod failures;
+mod link;
 mod live_change;
 mod rig;
 mod sessions;

@@ -32,6 +32,8 @@ pub(crate) struct Rig {
     pub(crate) receive: String,
     /// Lines put under `publisher:`.
     pub(crate) publisher: String,
+    /// Lines put beside the sections.
+    pub(crate) more: String,
 }
 
 impl Rig {
@@ -51,7 +53,7 @@ impl Rig {
         let receive = "  backend: xdp\n".to_owned();
         // Everything stays: the account is made from the stream.
         let publisher = "  entries_max: 100000000\n".to_owned();
-        Some(Rig { network, redis, folder, process: None, receive, publisher })
+        Some(Rig { network, redis, folder, process: None, receive, publisher, more: String::new() })
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -71,10 +73,11 @@ impl Rig {
              workers:\n  - {{name: w0, interface_a: nic-a, interface_b: nic-b}}\n\
              receive:\n{}\
              publisher:\n  redis: '{}'\n{}\
-             status: {{file: status.json, interval_ms: 50}}\n",
+             status: {{file: status.json, interval_ms: 50}}\n{}",
             self.receive,
             self.redis.url(),
             self.publisher,
+            self.more,
         );
         std::fs::write(self.path("dataplane.yaml"), document).unwrap();
         let _ = std::fs::remove_file(self.path("status.json"));
