@@ -258,6 +258,19 @@ describe("the console on a mock", { skip: missing !== undefined }, () => {
     noComplaints(page);
   });
 
+  it("shows many channels as a table whose rows open", async () => {
+    const [latest] = mock.world.versions.feeds;
+    const [first] = latest.document.feeds;
+    latest.document = { feeds: Array.from({ length: 40 }, (_, i) => ({ ...first, name: `feed-${i}`, channel_id: 100 + i })) };
+    const page = await visit(mock.tokens.viewer, { path: "/channels" });
+    await page.getByRole("heading", { name: "40 channels" }).waitFor();
+    await page.getByRole("button", { name: "feed-39 139" }).click();
+    await page.getByRole("heading", { name: "feed-39 · channel 139" }).waitFor();
+    await accessible(page, "many channels");
+    await picture(page, "mock-many-channels");
+    noComplaints(page);
+  });
+
   it("goes to every page by keys, and lists the keys", async () => {
     const page = await visit(mock.tokens.risk);
     await page.getByText("live").first().waitFor();

@@ -51,7 +51,7 @@ export function Chart({ label, lines, data, height = 180, format, fromZero = fal
           y: { range: (_, low, high) => range(low, high, fromZero) },
         },
         axes: [
-          { ...axis, space: 90, values: (_, seconds) => seconds.map((second) => clockTime(second * 1e9, false)) },
+          { ...axis, space: 90, size: 30, values: (_, seconds) => seconds.map((second) => clockTime(second * 1e9, false)) },
           { ...axis, size: 66, values: (_, values, _axis, _space, step) => values.map(format ?? ((value) => plain(value, step))) },
         ],
         series: [

@@ -1,6 +1,7 @@
 /** Lines A and B of each channel: who wins, by how much, what is missing and what was refused. */
 
 import type { JSX } from "preact";
+import { useState } from "preact/hooks";
 import { LeadHistogram } from "../charts/lead";
 import { compact, group, nanoseconds, percent, rate, words } from "../core/format";
 import type { Channel, LineState } from "../core/model";
@@ -13,6 +14,13 @@ export function Channels(): JSX.Element {
   const dataplane = seen?.value.dataplane;
   const said = dataplane?.ageMs ?? 0;
   const channels = [...(dataplane?.channels ?? [])].sort((x, y) => x.id - y.id);
+  const many = channels.length > PANELS_MAX;
+  const [open, setOpen] = useState<Set<string>>(new Set());
+  const toggle = (key: string): void => {
+    const next = new Set(open);
+    if (!next.delete(key)) next.add(key);
+    setOpen(next);
+  };
   return (
     <>
       <PageHead title="Channels" about="The same messages come on two lines; the first copy of each packet wins.">
@@ -28,11 +36,74 @@ export function Channels(): JSX.Element {
         </Empty>
       )}
       <div class="stack">
-        {channels.map((channel) => (
-          <ChannelPanel key={Rates.key(channel)} channel={channel} at={seen?.at} said={said} />
-        ))}
+        {many && <ChannelTable channels={channels} at={seen?.at} said={said} open={open} toggle={toggle} />}
+        {channels
+          .filter((channel) => !many || open.has(Rates.key(channel)))
+          .map((channel) => (
+            <ChannelPanel key={Rates.key(channel)} channel={channel} at={seen?.at} said={said} />
+          ))}
       </div>
     </>
+  );
+}
+
+/** More channels than this are a table first; a row opens its panel below. */
+const PANELS_MAX = 6;
+
+interface TableProps {
+  channels: Channel[];
+  at: number | undefined;
+  said: number;
+  open: Set<string>;
+  toggle(key: string): void;
+}
+
+function ChannelTable({ channels, at, said, open, toggle }: TableProps): JSX.Element {
+  return (
+    <Panel title={`${channels.length} channels`} aged at={at} said={said} flush>
+      <Scroll label="Channels" tall>
+        <table>
+          <thead>
+            <tr>
+              <th>Channel</th>
+              <th>State</th>
+              <th class="number">Line A</th>
+              <th class="number">Line B</th>
+              <th class="number">A won</th>
+              <th class="number">Gaps</th>
+              <th class="number">Lost</th>
+              <th class="number">Not delivered</th>
+            </tr>
+          </thead>
+          <tbody>
+            {channels.map((channel) => {
+              const key = Rates.key(channel);
+              const now = rates.channels.get(key);
+              const won = channel.a.won + channel.b.won;
+              const state = channelState(channel, now?.a.packets ?? 0, now?.b.packets ?? 0);
+              return (
+                <tr key={key} class={open.has(key) ? "chosen" : ""}>
+                  <td>
+                    <button type="button" class="quiet small" aria-expanded={open.has(key)} onClick={() => toggle(key)}>
+                      {open.has(key) ? "▾" : "▸"} <strong>{channel.name}</strong> {channel.id}
+                    </button>
+                  </td>
+                  <td>
+                    <State tone={state.tone}>{state.word}</State>
+                  </td>
+                  <td class="number">{rate(now?.a.packets)}</td>
+                  <td class="number">{rate(now?.b.packets)}</td>
+                  <td class="number">{percent(won === 0 ? undefined : channel.a.won / won)}</td>
+                  <td class={`number ${channel.gaps > 0 ? "bad-text" : ""}`}>{group(channel.gaps)}</td>
+                  <td class={`number ${channel.lost > 0 ? "bad-text" : ""}`}>{group(channel.lost)}</td>
+                  <td class="number">{group(notDelivered(channel.a) + notDelivered(channel.b))}</td>
+                </tr>
+              );
+            })}
+          </tbody>
+        </table>
+      </Scroll>
+    </Panel>
   );
 }
 

@@ -208,7 +208,7 @@ function Book({ book, at, digits, problem }: { book: Fields | undefined; at: num
 function Tape({ current, digits }: { current: Watched | undefined; digits: number }): JSX.Element {
   const trades = current?.trades.toArray().reverse().slice(0, 60) ?? [];
   return (
-    <Panel title="Tape" flush actions={<TapeAge at={current?.tapeAt} />}>
+    <Panel title="Tape" class="tape" flush actions={<TapeAge at={current?.tapeAt} />}>
       {trades.length === 0 ? (
         <Empty>No trade was seen yet.</Empty>
       ) : (
