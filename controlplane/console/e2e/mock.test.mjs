@@ -71,6 +71,9 @@ describe("the console on a mock", { skip: missing !== undefined }, () => {
       assert.ok(halt !== null && halt.x >= 0 && halt.x + halt.width <= 390 && halt.y < 100, `${name}: the halt is in reach`);
       await picture(page, `mock-${name}-phone`);
     }
+    await page.getByRole("button", { name: "More" }).click();
+    await page.getByRole("dialog").getByRole("button", { name: "Log out" }).click();
+    await page.getByRole("heading", { name: "feedplane console" }).waitFor();
     noComplaints(page);
   });
 

@@ -205,6 +205,14 @@ function Side(): JSX.Element {
             </a>
           </li>
         ))}
+        <li class="phone-only">
+          <button type="button" class="page-link" onClick={() => (help.value = true)}>
+            <svg class="icon" width="20" height="20" viewBox="0 0 24 24" fill="currentColor" aria-hidden="true">
+              <path d="M5 10a2 2 0 1 0 0 4 2 2 0 0 0 0-4zM12 10a2 2 0 1 0 0 4 2 2 0 0 0 0-4zM19 10a2 2 0 1 0 0 4 2 2 0 0 0 0-4z" />
+            </svg>
+            More
+          </button>
+        </li>
       </ul>
       <div class="side-foot">
         <button type="button" class="quiet small" onClick={nextTheme} aria-label={`Theme: ${theme.value}. Change it`}>
@@ -227,7 +235,7 @@ function Help(): JSX.Element {
   };
   const expires = who.value?.expiresNs;
   return (
-    <Dialog title="Keys" onClose={close}>
+    <Dialog title="Keys, theme, log out" onClose={close}>
       <dl class="pairs keys">
         <dt>
           <kbd>h</kbd> then <kbd>Enter</kbd>
@@ -257,7 +265,7 @@ function Help(): JSX.Element {
         ])}
       </dl>
       {expires !== undefined && <p class="muted small">Your token ends in {duration((expires - Date.now() * 1e6) / 1e6)}.</p>}
-      <div class="row phone-only">
+      <div class="row">
         <button type="button" onClick={nextTheme}>
           Theme: {theme.value}
         </button>

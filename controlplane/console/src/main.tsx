@@ -5,6 +5,8 @@ import { App } from "./app";
 import "uplot/dist/uPlot.min.css";
 import "./styles/base.css";
 import "./styles/parts.css";
+import "./styles/watch.css";
+import "./styles/editor.css";
 import "./styles/pages.css";
 
 const root = document.getElementById("app");
