@@ -13,6 +13,8 @@ const ITEMS: usize = 1_000;
 /// What names a thing comes first.
 const FIRST: [&str; 8] =
     ["name", "service", "venue", "order_id", "id", "symbol", "publisher_id", "instrument_id"];
+/// What is called `…_ns` and greater is a time, no duration: the first second of 2001.
+const EARLIEST_NS: u64 = 978_307_200_000_000_000;
 /// Columns of a table whose columns are not chosen.
 const COLUMNS_MAX: usize = 8;
 
@@ -60,6 +62,20 @@ fn pair(text: &str) -> Result<(String, String), String> {
     known.then(|| (name.to_owned(), value.to_owned())).ok_or_else(|| "the name is of a-z and _".to_owned())
 }
 
+/// The lists that come in pages.
+const PAGED: [&str; 10] = [
+    "/v1/feeds",
+    "/v1/filters",
+    "/v1/workers",
+    "/v1/features",
+    "/v1/strategies",
+    "/v1/gateway/sessions",
+    "/v1/instruments",
+    "/v1/orders",
+    "/v1/audit",
+    "/v1/tokens",
+];
+
 /// A resource: its names, its path, its columns (heading and path).
 struct Resource {
     names: &'static [&'static str],
@@ -74,10 +90,11 @@ const RESOURCE_LIST: [Resource; 18] = [
         columns: &[
             ("document", "service"),
             ("version", "version"),
-            ("converged", "converged"),
-            ("when", "time_ns"),
-            ("by", "by"),
-            ("reason", "reason"),
+            ("runs everywhere", "convergence.converged"),
+            ("when", "newest.time_ns"),
+            ("by", "newest.by"),
+            ("reason", "newest.reason"),
+            ("problem", "convergence.problem"),
         ],
     },
     Resource { names: &["feeds", "feed"], path: "/v1/feeds", columns: &[] },
@@ -92,9 +109,48 @@ const RESOURCE_LIST: [Resource; 18] = [
     Resource { names: &["clock", "clocks"], path: "/v1/clock", columns: &[] },
     Resource { names: &["models", "model"], path: "/v1/models", columns: &[] },
     Resource { names: &["instruments", "instrument"], path: "/v1/instruments", columns: &[] },
-    Resource { names: &["orders", "order"], path: "/v1/orders", columns: &[] },
-    Resource { names: &["denials"], path: "/v1/denials", columns: &[] },
-    Resource { names: &["positions"], path: "/v1/positions", columns: &[] },
+    Resource {
+        names: &["orders", "order"],
+        path: "/v1/orders",
+        columns: &[
+            ("id", "id"),
+            ("state", "state"),
+            ("strategy", "strategy"),
+            ("venue", "venue"),
+            ("symbol", "symbol"),
+            ("side", "side"),
+            ("quantity", "quantity"),
+            ("filled", "filled"),
+            ("price", "price"),
+        ],
+    },
+    Resource {
+        names: &["denials"],
+        path: "/v1/denials",
+        columns: &[
+            ("when", "time_ns"),
+            ("by", "denied_by"),
+            ("reason", "reason"),
+            ("strategy", "strategy"),
+            ("symbol", "symbol"),
+            ("text", "text"),
+        ],
+    },
+    Resource {
+        names: &["positions"],
+        path: "/v1/positions",
+        columns: &[
+            ("strategy", "strategy"),
+            ("venue", "venue"),
+            ("symbol", "symbol"),
+            ("position", "position"),
+            ("bought", "bought"),
+            ("at", "bought_at"),
+            ("sold", "sold"),
+            ("at", "sold_at"),
+            ("trades", "trades"),
+        ],
+    },
     Resource {
         names: &["audit"],
         path: "/v1/audit",
@@ -124,7 +180,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let whole = args.name.is_some() || matches!(args.resource.as_str(), "status" | "trading");
     let answer = match whole {
         true => client.get(&path, &conditions)?.body,
-        false => client.list(&path, &conditions, args.limit)?,
+        false => client.list(&path, &conditions, PAGED.contains(&path.as_str()), args.limit)?,
     };
     args.output.put(&answer, |answer| match path.as_str() {
         "/v1/status" => crate::status::table(answer),
@@ -193,11 +249,14 @@ fn rows(items: &[Value], columns: Columns) -> String {
     let flat: Vec<Vec<(String, String)>> = items.iter().map(|item| scalars(item, 2)).collect();
     let mut names: Vec<&String> = Vec::new();
     for (name, value) in flat.iter().flatten() {
-        if names.len() < COLUMNS_MAX && value != "-" && !names.contains(&name) {
+        // A part's own name is in its configuration once more.
+        let again = name.strip_prefix("config.").is_some_and(|name| FIRST.contains(&name));
+        if value != "-" && !again && !names.contains(&name) {
             names.push(name);
         }
     }
     names.sort_by_key(|name| FIRST.iter().position(|first| first == name).unwrap_or(FIRST.len()));
+    names.truncate(COLUMNS_MAX);
     let short = |name: &String| name.trim_start_matches("config.").replace('_', " ");
     let mut table = Table::new(names.iter().map(|name| short(name)));
     for item in items {
@@ -210,8 +269,8 @@ fn rows(items: &[Value], columns: Columns) -> String {
 /// A value, and a time as one.
 fn told(path: &str, value: &Value) -> String {
     match value.as_u64() {
-        Some(0) if path.ends_with("time_ns") => "-".to_owned(),
-        Some(ns) if path.ends_with("time_ns") || path.ends_with("_at_ns") => utc(ns),
+        Some(0) if path.ends_with("_ns") => "-".to_owned(),
+        Some(ns) if path.ends_with("_ns") && ns > EARLIEST_NS => utc(ns),
         _ => cell(value),
     }
 }
@@ -222,7 +281,7 @@ pub(crate) fn fields(answer: &Value) -> String {
     let width = all.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
     let mut text = String::new();
     for (name, value) in &all {
-        let ns = value.parse::<u64>().ok().filter(|ns| *ns > 0 && name.ends_with("time_ns"));
+        let ns = value.parse::<u64>().ok().filter(|ns| *ns > EARLIEST_NS && name.ends_with("_ns"));
         let value = ns.map_or_else(|| value.clone(), |ns| format!("{} ({})", utc(ns), age(ns)));
         // Writing into memory cannot fail.
         let _ = writeln!(text, "{name:<width$}  {value}");

@@ -5,6 +5,7 @@
 
 mod backtest;
 mod chain;
+mod check;
 mod client;
 mod completions;
 mod config;
@@ -68,6 +69,7 @@ enum Command {
     /// Work with tokens of the control plane.
     #[command(subcommand)]
     Token(token::TokenCommand),
+    Check(check::Args),
     Completions(completions::Args),
     /// Work with trained models and their registry in Redis.
     #[command(subcommand)]
@@ -104,6 +106,7 @@ fn main() -> ExitCode {
         Command::Top(args) => top::run(&args),
         Command::Whoami(args) => token::whoami(&args),
         Command::Token(command) => token::run(&command),
+        Command::Check(args) => check::run(&args),
         Command::Completions(args) => completions::run(&args, &mut Cli::command()),
         Command::Model(command) => model::run(&command),
         Command::Feeds(FeedsCommand::Check(args)) => feeds::run(&args),

@@ -54,7 +54,7 @@ pub(crate) fn table(status: &Value) -> String {
 pub(crate) fn trading(trading: &Value) -> String {
     let mode = one_line(trading["mode"].as_str().unwrap_or("unknown")).to_uppercase();
     let [by, reason] = ["by", "reason"].map(|field| cell(&trading[field]));
-    let when = trading["time_ns"]
+    let when = trading["since_ns"]
         .as_u64()
         .filter(|ns| *ns > 0)
         .map_or_else(String::new, |ns| format!(", {}", age(ns)));
@@ -105,7 +105,7 @@ mod tests {
     #[test]
     fn a_status_is_told_at_a_glance() {
         let status = json!({
-            "trading": {"mode": "halted", "by": "ann", "reason": "fat finger", "time_ns": 1, "pending": true},
+            "trading": {"mode": "halted", "by": "ann", "reason": "fat finger", "since_ns": 1, "pending": true},
             "redis": {"connected": false}, "dataplane": null,
             "rates": {"ticks_per_s": 12.5, "rows_per_s": null},
             "services": [{"service": "strategy", "member": "h-1", "pid": 7, "state": "refused", "version": 2,

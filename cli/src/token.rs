@@ -1,9 +1,9 @@
 //! `feedplane whoami`, `feedplane token`: who may do what.
 
-use crate::client::{Api, Base, Change, Client, Failure, escaped};
+use crate::client::{Api, Base, Change, Client, escaped};
 use crate::get;
 use crate::output::Output;
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::{Subcommand, ValueEnum};
 use serde_json::json;
 
@@ -32,7 +32,7 @@ pub(crate) struct CreateArgs {
     /// What it may do.
     #[arg(long, value_enum)]
     role: Role,
-    /// How long it is good: 12h, 30d; for ever when left out.
+    /// How long it is good: 12h, 30d; a year at most, 90 days when left out.
     #[arg(long, value_name = "TIME", value_parser = seconds)]
     expires: Option<u64>,
     #[command(flatten)]
@@ -117,8 +117,13 @@ fn create(args: &CreateArgs) -> Result<()> {
     let change =
         Change { method: "POST", path: "/v1/tokens", query: &[], body: Some(&body), base: Base::Nothing };
     let answer = client.change(&change)?.body;
-    let secret = ["token", "secret"].into_iter().find_map(|field| answer[field].as_str());
-    let secret = secret.ok_or_else(|| Failure::shape("/v1/tokens", "token"))?.to_owned();
+    let Some(secret) = answer["token"].as_str().map(str::to_owned) else {
+        // The first answer was lost on its way, and the second does not say it again.
+        let id = crate::output::cell(&answer["id"]);
+        bail!(
+            "the token {id} was made, and its secret is lost: `feedplane token revoke {id}`, and make another"
+        );
+    };
     if args.output.is_table() {
         eprintln!(
             "a token for {}, role {}; it is shown once:",
@@ -126,12 +131,12 @@ fn create(args: &CreateArgs) -> Result<()> {
             args.role.word()
         );
     }
-    args.output.put(&answer, |_| format!("{}\n", crate::output::one_line(&secret)))
+    args.output.put(&answer, |_| format!("{}\n", crate::output::plain(&secret)))
 }
 
 fn list(args: &ListArgs) -> Result<()> {
     let client = Client::new(&args.api.find()?)?;
-    let answer = client.list("/v1/tokens", &[], usize::MAX)?;
+    let answer = client.list("/v1/tokens", &[], true, usize::MAX)?;
     args.output.put(&answer, |answer| get::table(answer, &[]))
 }
 

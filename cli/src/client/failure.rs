@@ -24,7 +24,6 @@ pub(crate) struct Failure {
     why: Why,
     text: String,
     status: Option<u16>,
-    current_version: Option<u64>,
     /// Whether it may have been done all the same.
     in_doubt: bool,
 }
@@ -34,7 +33,7 @@ const SHOWN_ERRORS: usize = 50;
 
 impl Failure {
     pub(crate) fn new(why: Why, text: String) -> Failure {
-        Failure { why, text, status: None, current_version: None, in_doubt: false }
+        Failure { why, text, status: None, in_doubt: false }
     }
 
     pub(crate) fn other(text: String) -> Failure {
@@ -84,26 +83,27 @@ impl Failure {
             _ => Why::Other,
         };
         let said = |field: &str| problem[field].as_str().filter(|text| !text.is_empty());
-        let mut text = match (said("title"), said("detail")) {
-            (Some(title), Some(detail)) if title != detail => format!("{title}: {detail}"),
-            (Some(one), _) | (None, Some(one)) => one.to_owned(),
-            (None, None) => format!("{path} was answered with {status}"),
+        // The title is the status in words.
+        let mut text = match said("detail").or_else(|| said("title")) {
+            Some(said) => format!("{said} ({status})"),
+            None => format!("{path} was answered with {status}"),
         };
         let errors = problem["errors"].as_array().map_or(&[][..], Vec::as_slice);
         for error in errors.iter().take(SHOWN_ERRORS) {
             let [at, message] = ["path", "message"].map(|field| error[field].as_str().unwrap_or("?"));
+            if said("detail").is_some_and(|detail| detail.contains(&format!("{at}: {message}"))) {
+                continue;
+            }
+            let service =
+                error["service"].as_str().map_or_else(String::new, |service| format!("{service}: "));
             // Writing into memory cannot fail.
-            let _ = write!(text, "\n  {at}: {message}");
+            let _ = write!(text, "\n  {service}{at}: {message}");
         }
         if let Some(more) = errors.len().checked_sub(SHOWN_ERRORS).filter(|more| *more > 0) {
             let _ = write!(text, "\n  and {more} more");
         }
-        let current_version = problem["current_version"].as_u64();
-        if let Some(version) = current_version {
-            let _ = write!(
-                text,
-                "\n  its version is {version} now; look at it with `feedplane get`, and say it again"
-            );
+        if let (Some(version), None) = (problem["current_version"].as_u64(), said("detail")) {
+            let _ = write!(text, "\n  its version is {version} now");
         }
         match status {
             401 => text
@@ -117,7 +117,7 @@ impl Failure {
         }
         // A gateway in between does not know whether the request has arrived.
         let in_doubt = matches!(status, 502 | 504);
-        Failure { why, text: plain(&text), status: Some(status), current_version, in_doubt }
+        Failure { why, text: plain(&text), status: Some(status), in_doubt }
     }
 
     pub(crate) fn why(&self) -> Why {
@@ -147,12 +147,13 @@ mod tests {
     #[test]
     fn a_problem_is_told_with_its_places_and_its_exit_code() {
         let problem = json!({"title": "The document is refused", "detail": "2 fields are wrong", "errors": [
-            {"path": "strategies[2].rules", "message": "is empty"}, {"path": "risk\u{1b}[2J", "message": 5}]});
+            {"service": "strategy", "path": "strategies[2].rules", "message": "is empty"}, {"path": "risk\u{1b}[2J", "message": 5}]});
         let failure = Failure::of_answer(422, "/v1/config/strategy", &problem, None);
         assert_eq!(failure.exit_code(), 3);
         let text = failure.to_string();
         assert!(
-            text.starts_with("The document is refused: 2 fields are wrong\n  strategies[2].rules: is empty")
+            text.starts_with("2 fields are wrong (422)\n  strategy: strategies[2].rules: is empty"),
+            "{text}"
         );
         assert!(!text.contains('\u{1b}') && text.ends_with(": ?"), "{text:?}");
     }

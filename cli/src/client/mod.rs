@@ -120,17 +120,23 @@ impl Client {
         }
     }
 
-    /// Every item of a list, page by page.
+    /// Every item of a list, page by page where it is `paged`.
     ///
     /// # Errors
     /// As [`Client::get`]; pages that do not end; an answer that is no list is its only item.
-    pub(crate) fn list(&self, path: &str, query: &[(&str, &str)], most: usize) -> Result<Value, Failure> {
+    pub(crate) fn list(
+        &self,
+        path: &str,
+        query: &[(&str, &str)],
+        paged: bool,
+        most: usize,
+    ) -> Result<Value, Failure> {
         let limit = most.clamp(1, PAGE_ITEMS).to_string();
         let mut all: Option<Value> = None;
         let mut cursor: Option<String> = None;
         loop {
             let mut with: Vec<(&str, &str)> = query.to_vec();
-            with.push(("limit", &limit));
+            with.extend(paged.then_some(("limit", limit.as_str())));
             with.extend(cursor.as_deref().map(|cursor| ("cursor", cursor)));
             let page = self.get(path, &with)?.body;
             if !page["items"].is_array() {

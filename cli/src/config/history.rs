@@ -26,7 +26,7 @@ pub(crate) struct HistoryArgs {
 pub(crate) fn history(args: &HistoryArgs) -> Result<()> {
     let client = Client::new(&args.api.find()?)?;
     let path = format!("{}/history", path_of(&args.service));
-    let answer = client.list(&path, &[], args.limit)?;
+    let answer = client.list(&path, &[], true, args.limit)?;
     let columns = &[("version", "version"), ("when", "time_ns"), ("by", "by"), ("reason", "reason")];
     args.output.put(&answer, |answer| get::table(answer, columns))
 }

@@ -100,11 +100,11 @@ strategies:
 ";
 
 /// Opens the exchange, which listens from now on, and tells the world who trades on it.
-pub(super) fn open(args: &Args, world: &mut World, stop: &Arc<AtomicBool>) -> Result<Exchange> {
+pub(super) fn open(args: &Args, seconds: u64, world: &mut World, stop: &Arc<AtomicBool>) -> Result<Exchange> {
     let mut exchange = ExchangeSpec::new(SYMBOLS, args.seed);
     exchange.flow = Some(FlowSpec::default().with_events_per_s(args.exchange_rate, exchange.activity()));
     exchange.pre_open_ns = PRE_OPEN_NS;
-    exchange.duration_ns = Some(args.seconds * 1_000_000_000);
+    exchange.duration_ns = Some(seconds * 1_000_000_000);
     exchange.begin_of_day_ns = new_york::since_midnight_ns();
     exchange.channel_id = CHANNEL;
     let group = |third, port| Some(SocketAddrV4::new(Ipv4Addr::new(239, 78, third, 1), port));

@@ -7,6 +7,9 @@
 //!  session  ─ feed A, B ─►                   └──► archive
 //! ```
 //!
+//! A control plane runs beside it: while the market is open, the console shows all of it and changes it. On a terminal the
+//! market is open until it is told to close; then comes the report.
+//!
 //! Nothing is left behind: the namespace, the services, their databases and the folder end with this
 //! process, also on Ctrl-C. (After SIGKILL the folder stays.)
 
@@ -15,6 +18,7 @@
 mod account;
 mod archive;
 mod book_view;
+mod door;
 mod exchange;
 mod look;
 mod orders;
@@ -26,6 +30,7 @@ use anyhow::{Context, Result, ensure};
 use bus::config::FeedsDocument;
 use exchange::Exchange;
 use lab::network::Network;
+use std::io::IsTerminal;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -44,6 +49,11 @@ use venue::session::{Channel, Source};
 use venue::synthetic::{SessionEnd, Synthetic, SyntheticSpec};
 use world::World;
 
+/// How long the market is open on a terminal, s, unless it is told to close before: the account is made of all that was sent,
+/// in memory, some 300 KB a second.
+const OPEN_SECONDS_MAX: u64 = 1_800;
+/// Says how long the market is open, s.
+const OPEN_SECONDS: &str = "FEEDPLANE_DEMO_SECONDS";
 /// Between two looks at the data plane.
 const TURN: Duration = Duration::from_millis(500);
 /// What is done to the lines unless said otherwise: 1 % and 2 % lost, some twice, late, overtaken, damaged.
@@ -73,7 +83,8 @@ pub(crate) struct Args {
     /// Messages a second of the exchange, which take more time than those of a session: they are matched.
     #[arg(long, default_value_t = 4_000.0, conflicts_with = "capture")]
     exchange_rate: f64,
-    /// Seconds that exchange and made-up session last.
+    /// Seconds that the made-up session lasts. The exchange stays open until Ctrl-C, or for $FEEDPLANE_DEMO_SECONDS;
+    /// without a terminal it closes with the session.
     #[arg(long, default_value_t = 15, conflicts_with = "capture")]
     seconds: u64,
     /// Packets a second at which a capture is played; its own timing when left out.
@@ -87,7 +98,20 @@ pub(crate) struct Args {
     impair: Vec<LineImpairment>,
 }
 
+/// How long the market is open, and with it the console.
+fn open_seconds(args: &Args) -> Result<u64> {
+    let least = if args.capture.is_some() { 0 } else { args.seconds };
+    match std::env::var(OPEN_SECONDS) {
+        Ok(text) => text.parse().with_context(|| format!("${OPEN_SECONDS} is {text:?}; give seconds")),
+        Err(_) if std::io::stdin().is_terminal() && std::io::stdout().is_terminal() => {
+            Ok(OPEN_SECONDS_MAX.max(least))
+        }
+        Err(_) => Ok(least),
+    }
+}
+
 pub(crate) fn run(args: &Args) -> Result<()> {
+    let open_seconds = open_seconds(args)?;
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
         // A second one ends it at once.
@@ -105,16 +129,16 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             feeds_file::write(&feeds, &channels, schema.as_deref(), &firsts)?;
             wait_longer(&feeds)?;
             let pace = args.pps.map_or(Pace::Recorded { speed: 1.0 }, Pace::PacketsPerSecond);
-            show(args, world, Recorded::new(open()?, channels), pace, None, &stop)
+            show(args, world, Recorded::new(open()?, channels), pace, None, open_seconds, &stop)
         }
         None => {
-            let session = Synthetic::new(&spec(args, &world))?;
-            let exchange = exchange::open(args, &mut world, &stop)?;
+            let session = Synthetic::new(&spec(args, args.seconds.min(open_seconds), &world))?;
+            let exchange = exchange::open(args, open_seconds, &mut world, &stop)?;
             let channels = [session.channels(), exchange.channels()].concat();
             feeds_file::write_for_synthetic(&feeds, &channels)?;
             wait_longer(&feeds)?;
             exchange::publish_apart(&feeds)?;
-            show(args, world, session, Pace::Recorded { speed: 1.0 }, Some(exchange), &stop)
+            show(args, world, session, Pace::Recorded { speed: 1.0 }, Some(exchange), open_seconds, &stop)
         }
     }
 }
@@ -131,8 +155,8 @@ fn wait_longer(feeds: &Path) -> Result<()> {
     Ok(std::fs::write(feeds, serde_saphyr::to_string(&document)?)?)
 }
 
-fn spec(args: &Args, world: &World) -> SyntheticSpec {
-    let end = SessionEnd::Duration(args.seconds * 1_000_000_000);
+fn spec(args: &Args, seconds: u64, world: &World) -> SyntheticSpec {
+    let end = SessionEnd::Duration(seconds * 1_000_000_000);
     let mut spec = SyntheticSpec::new(end, args.seed);
     spec.channels = args.channels;
     spec.messages_per_s = args.rate;
@@ -160,6 +184,7 @@ fn show<S: Source + Send>(
     session: S,
     pace: Pace,
     exchange: Option<Exchange>,
+    open_seconds: u64,
     stop: &AtomicBool,
 ) -> Result<()> {
     let trades = exchange.is_some();
@@ -179,9 +204,17 @@ fn show<S: Source + Send>(
         return Ok(());
     }
     println!("  data plane  {}", world.describe_dataplane()?);
+    let (console, token) = world.console()?;
+    println!("  console     {console}/   token {token}");
+    println!(
+        "              export FEEDPLANE_API={console} FEEDPLANE_TOKEN={token}   for `feedplane top` and others"
+    );
+    let seconds = std::io::stdin().is_terminal().then_some(", or until Ctrl-C").unwrap_or_default();
+    println!("              open for {open_seconds} s{seconds}; then comes the report");
     println!();
     let script = Script::new(session, pace, impairments, args.seed);
-    let played = play_and_watch(&mut world, script, exchange, stop)?;
+    let open_until = Instant::now() + Duration::from_secs(open_seconds);
+    let played = play_and_watch(&mut world, script, exchange, open_until, stop)?;
     let status = world.stop_dataplane()?;
     world.catch_up()?;
     let stream = look::read_stream(&world)?;
@@ -215,6 +248,7 @@ fn play_and_watch<S: Source + Send>(
     world: &mut World,
     mut script: Script<S>,
     exchange: Option<Exchange>,
+    open_until: Instant,
     stop: &AtomicBool,
 ) -> Result<Played> {
     let network = world.network();
@@ -226,7 +260,12 @@ fn play_and_watch<S: Source + Send>(
         let exchange = exchange.map(Exchange::begin);
         let mut table = Table::new();
         let mut due = Instant::now();
-        let ended = || session.is_finished() && exchange.as_ref().is_none_or(|thread| thread.is_finished());
+        let closed = || match &exchange {
+            // It closes by its own clock.
+            Some(thread) => thread.is_finished(),
+            None => Instant::now() >= open_until || stop.load(Ordering::Relaxed),
+        };
+        let ended = || session.is_finished() && closed();
         let mut watched = Ok(());
         while !ended() && watched.is_ok() {
             if Instant::now() >= due {

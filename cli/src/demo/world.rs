@@ -1,10 +1,13 @@
 //! The demo's world: a network of its own where the rights are there, loopback where they are not; and in it
 //! everything that `feedplane up` runs.
 
+use super::door::Port;
 use crate::up::{self, State, Supervisor};
 use anyhow::{Context, Result, bail};
 use bus::TradingMode;
-use bus::config::{ArchiverUp, BackendChoice, DataplaneUp, GatewayUp, StrategyUp, UpDocument};
+use bus::config::{
+    ArchiverUp, BackendChoice, ControlplaneUp, DataplaneUp, GatewayUp, StrategyUp, UpDocument,
+};
 use lab::network::Network;
 use serde_json::Value;
 use std::os::unix::fs::PermissionsExt;
@@ -52,6 +55,8 @@ pub(super) struct World {
     /// Strategies and gateway.
     trading: Option<(StrategyUp, GatewayUp)>,
     network: Option<Network>,
+    /// Where the console is, held until it is.
+    console: Option<Port>,
     no_archive: Option<String>,
     folder: TempDir,
 }
@@ -69,7 +74,8 @@ impl World {
         // PostgreSQL, which is never root, must be able to go through.
         std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o711))?;
         let no_archive = lab::postgres::unavailable();
-        Ok(World { supervisor: None, trading: None, network, no_archive, folder })
+        let console = Some(Port::hold()?);
+        Ok(World { supervisor: None, trading: None, network, console, no_archive, folder })
     }
 
     /// Whether it has a network of its own.
@@ -105,7 +111,13 @@ impl World {
 
     /// Starts everything and waits until it is ready, unless it is to end meanwhile.
     pub(super) fn start(&mut self, stop: &AtomicBool) -> Result<()> {
-        let document = self.document()?;
+        let console = self.console.take().context("it runs already")?;
+        let document = self.document(console.number()?)?;
+        match &self.network {
+            Some(network) => console.open_into(network.clone())?,
+            // The control plane takes the port itself.
+            None => drop(console),
+        }
         self.supervisor = Some(up::start_in(self.network.as_ref(), &document, self.folder.path())?);
         let end = Instant::now() + PATIENCE;
         while !stop.load(Ordering::Relaxed) {
@@ -124,7 +136,7 @@ impl World {
         Ok(())
     }
 
-    fn document(&self) -> Result<UpDocument> {
+    fn document(&self, console_port: u16) -> Result<UpDocument> {
         let [a, b] = if self.is_private() { NIC_ENDS } else { ["lo"; 2] };
         let backend = if self.is_private() { BackendChoice::Auto } else { BackendChoice::Socket };
         let mut document = UpDocument::parse(SHORT)?;
@@ -139,6 +151,8 @@ impl World {
             entries_max: Some(ENTRIES_KEPT),
             ..DataplaneUp::default()
         });
+        document.controlplane =
+            Some(ControlplaneUp { port: Some(console_port), ..ControlplaneUp::default() });
         document.archiver = self.no_archive.is_none().then(ArchiverUp::default);
         if let Some((strategy, gateway)) = &self.trading {
             document.strategy = Some(strategy.clone());
@@ -170,6 +184,14 @@ impl World {
             (None, None) => "PostgreSQL with TimescaleDB, a private one".into(),
             (None, Some(why)) => format!("PostgreSQL, a private one; without TimescaleDB: {why}"),
         }
+    }
+
+    /// Where the console is, and the token that lets in.
+    pub(super) fn console(&self) -> Result<(String, String)> {
+        let console = self.supervisor()?.console().context("there is no console")?;
+        let file = console.token_file.context("there is no file for the token")?;
+        let token = std::fs::read_to_string(&file).with_context(|| file.display().to_string())?;
+        Ok((console.base, token.trim().to_owned()))
     }
 
     /// Mode and core in force, as the data plane read them back.

@@ -225,20 +225,20 @@ fn draw_orders(frame: &mut Frame<'_>, area: Rect, picture: &Picture, shown: &mut
     let [left, right] =
         Layout::horizontal([Constraint::Percentage(60), Constraint::Percentage(40)]).areas(area);
     let orders = items(&picture.orders);
-    let fields = ["strategy", "instrument_id", "side", "quantity", "leaves", "price", "state"];
+    let fields = ["strategy", "symbol", "side", "quantity", "filled", "price", "state"];
     let rows = orders.iter().map(|order| Row::new(fields.map(|field| cell(at(order, field))))).collect();
     let widths = [14, 10, 5, 9, 9, 12, 10].map(Constraint::Length).to_vec();
-    let head = ["strategy", "instrument", "side", "quantity", "leaves", "price", "state"];
+    let head = ["strategy", "symbol", "side", "quantity", "filled", "price", "state"];
     draw_table(frame, left, format!("Open orders: {}", orders.len()), &head, widths, rows, &mut shown.scroll);
     let [above, below] =
         Layout::vertical([Constraint::Percentage(60), Constraint::Percentage(40)]).areas(right);
     let positions = items(&picture.positions);
     let rows = positions
         .iter()
-        .map(|held| Row::new(["strategy", "instrument_id", "position"].map(|field| cell(at(held, field)))))
+        .map(|held| Row::new(["strategy", "symbol", "position"].map(|field| cell(at(held, field)))))
         .collect();
     let widths = [14, 10, 12].map(Constraint::Length).to_vec();
-    let head = ["strategy", "instrument", "position"];
+    let head = ["strategy", "symbol", "position"];
     draw_table(frame, above, "Positions".into(), &head, widths, rows, &mut 0);
     let rows = denials(&picture.denials).into_iter().map(Row::new).collect();
     let widths = vec![Constraint::Min(12), Constraint::Length(10)];
@@ -251,17 +251,9 @@ fn items(list: &Value) -> &[Value] {
 
 /// Reasons and counts, the most frequent first.
 fn denials(denials: &Value) -> Vec<[String; 2]> {
-    let mut counted: Vec<(String, u64)> = match &denials["by_reason"] {
-        Value::Object(by_reason) => by_reason
-            .iter()
-            .map(|(reason, count)| (cell(&reason.as_str().into()), count.as_u64().unwrap_or(0)))
-            .collect(),
-        Value::Array(by_reason) => by_reason
-            .iter()
-            .map(|entry| (cell(&entry["reason"]), entry["count"].as_u64().unwrap_or(0)))
-            .collect(),
-        _ => Vec::new(),
-    };
+    let reasons = denials["reasons"].as_array().into_iter().flatten();
+    let mut counted: Vec<(String, u64)> =
+        reasons.map(|entry| (cell(&entry["reason"]), entry["count"].as_u64().unwrap_or(0))).collect();
     counted.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
     counted.into_iter().map(|(reason, number)| [reason, count(number as f64)]).collect()
 }
@@ -278,21 +270,24 @@ mod tests {
         let mut picture = Picture::new("http://127.0.0.1:8400");
         let line = json!({"packets": 5, "won": 9, "duplicates": 2, "lead_ns": {"p50": 1500}});
         picture.take(Update::Status(json!({
-            "trading": {"mode": "halted", "by": "ann", "reason": "fat finger", "time_ns": 1},
+            "trading": {"mode": "halted", "by": "ann", "reason": "fat finger", "since_ns": 1},
             "rates": {"ticks_per_s": 26_000.0},
             "services": [{"service": "strategy", "member": "h-1", "state": "refused", "version": 2, "wanted": 3,
                           "ready": true, "age_ms": 100, "reason": "rules are empty"}],
             "dataplane": {"status": {"workers": [{"channels": [
                 {"name": "totalview", "a": line, "b": line, "gaps": 3, "lost": 12}]}]}},
         })));
-        picture
-            .take(Update::Orders(json!({"items": [{"strategy": "quoter", "instrument_id": 7, "side": "buy",
-            "quantity": 100, "leaves": 40, "price": "10.01", "state": "open"}]})));
+        picture.take(Update::Orders(json!({"items": [{"strategy": "quoter", "symbol": "S7", "side": "buy",
+            "quantity": 100, "filled": 60, "price": "10.01", "state": "open"}]})));
         picture.take(Update::Positions(
-            json!({"items": [{"strategy": "momentum", "instrument_id": 3, "position": -300}]}),
+            json!({"items": [{"strategy": "momentum", "symbol": "S3", "position": -300}]}),
         ));
-        picture.take(Update::Denials(json!({"by_reason": {"order_quantity": 4, "halted": 9}})));
-        picture.take(Update::Config(json!({"items": [{"service": "strategy", "converged": false}]})));
+        picture.take(Update::Denials(
+            json!({"reasons": [{"reason": "order_quantity", "count": 4}, {"reason": "halted", "count": 9}]}),
+        ));
+        picture.take(Update::Config(
+            json!({"items": [{"service": "strategy", "convergence": {"converged": false}}]}),
+        ));
         picture
     }
 
@@ -349,7 +344,7 @@ mod tests {
     #[test]
     fn lists_of_any_shape_are_no_panic() {
         for odd in
-            [json!(null), json!({"items": 5}), json!({"items": [5, null, []]}), json!({"by_reason": [5, {}]})]
+            [json!(null), json!({"items": 5}), json!({"items": [5, null, []]}), json!({"reasons": [5, {}]})]
         {
             assert!(denials(&odd).len() <= 2 && items(&odd).len() <= 3);
         }

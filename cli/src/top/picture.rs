@@ -121,7 +121,7 @@ impl Picture {
     /// The documents that do not yet run everywhere; nothing while it is not known.
     pub(super) fn unconverged(&self) -> Option<Vec<String>> {
         let documents = self.config["items"].as_array()?;
-        let waiting = documents.iter().filter(|document| document["converged"] == false);
+        let waiting = documents.iter().filter(|document| document["convergence"]["converged"] == false);
         Some(waiting.map(|document| cell(&document["service"])).collect())
     }
 
@@ -203,7 +203,7 @@ mod tests {
             json!(5),
             json!([]),
             json!({"items": 5}),
-            json!({"items": [5, null, {"converged": false}]}),
+            json!({"items": [5, null, {"convergence": {"converged": false}}]}),
         ] {
             for update in [
                 Update::Status,

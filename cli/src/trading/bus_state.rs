@@ -57,12 +57,12 @@ pub(super) fn show(redis: &Redis, output: Output, so: &str) -> Result<()> {
 fn as_json(entries: &[(StreamId, Told)]) -> Value {
     match entries.first() {
         Some((_, Ok(state))) => {
-            json!({"mode": state.mode.word(), "by": state.by, "reason": state.reason, "time_ns": state.time_ns})
+            json!({"mode": state.mode.word(), "by": state.by, "reason": state.reason, "since_ns": state.time_ns})
         }
         Some((_, Err(why))) => {
-            json!({"mode": TradingMode::Halted.word(), "by": null, "reason": why, "time_ns": 0})
+            json!({"mode": TradingMode::Halted.word(), "by": null, "reason": why, "since_ns": 0})
         }
-        None => json!({"mode": TradingMode::Halted.word(), "by": null, "reason": null, "time_ns": 0}),
+        None => json!({"mode": TradingMode::Halted.word(), "by": null, "reason": null, "since_ns": 0}),
     }
 }
 

@@ -12,9 +12,10 @@ pub(crate) use bus_state::connect;
 use crate::client::{Api, Failure, Found, Why};
 use crate::config::checked_reason;
 use crate::output::{Output, age, utc};
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 use bus::TradingMode;
 use bus::consumer::process_name;
+use over_api::Done;
 use rustix::process::getuid;
 use std::io::{BufRead, IsTerminal, Write};
 use std::time::Duration;
@@ -25,6 +26,8 @@ const NOTHING_DONE: &str = ", so NOTHING was done. Without Redis gateways send n
                             cancels what is open), or cancel at the venue";
 const NOT_KNOWN: &str = ", and the control plane has not said whether it has done it. Without Redis gateways send no new orders; to \
                          stop one now, end it (SIGTERM: it cancels what is open), or cancel at the venue";
+const KEPT: &str = "the control plane keeps it and WAITS for Redis, which it does not reach; without Redis gateways send no new orders";
+const PAST: &str = "feedplane: so it is said to Redis itself";
 /// Longest `by`, bytes, as the record has it.
 const BY_BYTES_MAX: usize = 256;
 
@@ -103,23 +106,27 @@ pub(crate) struct ShowArgs {
 
 pub(crate) fn halt(args: &HaltArgs) -> Result<()> {
     checked_reason(&args.reason)?;
-    let redis = &args.whom.redis;
-    let so = match args.whom.control_plane() {
-        Ok(None) => NOTHING_DONE,
-        Ok(Some(found)) => match over_api::set(TradingMode::Halted, &args.reason, true, &found) {
-            Ok(()) => return Ok(()),
-            Err(failure) => {
-                let in_doubt = failure.downcast_ref().is_some_and(Failure::is_in_doubt);
-                eprintln!("feedplane: {failure:#}\nfeedplane: so it is said to Redis itself");
-                if in_doubt { NOT_KNOWN } else { NOTHING_DONE }
-            }
-        },
+    let past = |so: &str| bus_state::set(TradingMode::Halted, &args.reason, true, &args.whom.redis, so);
+    let found = match args.whom.control_plane() {
+        Ok(None) => return past(NOTHING_DONE),
+        Ok(Some(found)) => found,
         Err(failure) => {
-            eprintln!("feedplane: {failure}\nfeedplane: so it is said to Redis itself");
-            NOTHING_DONE
+            eprintln!("feedplane: {failure}\n{PAST}");
+            return past(NOTHING_DONE);
         }
     };
-    bus_state::set(TradingMode::Halted, &args.reason, true, redis, so)
+    match over_api::set(TradingMode::Halted, &args.reason, true, &found) {
+        Ok(Done::Said) => Ok(()),
+        Ok(Done::Kept) => {
+            eprintln!("feedplane: {KEPT}\n{PAST}");
+            past("").map_err(|error| error.context(Failure::new(Why::NotReachable, KEPT.into())))
+        }
+        Err(error) => {
+            eprintln!("feedplane: {error:#}\n{PAST}");
+            let in_doubt = error.downcast_ref().is_some_and(Failure::is_in_doubt);
+            past(if in_doubt { NOT_KNOWN } else { NOTHING_DONE })
+        }
+    }
 }
 
 pub(crate) fn reduce(args: &ReduceArgs) -> Result<()> {
@@ -135,16 +142,15 @@ fn set(mode: TradingMode, reason: &str, sure: bool, whom: &Whom) -> Result<()> {
     checked_reason(reason)?;
     match whom.control_plane()? {
         None => bus_state::set(mode, reason, sure, &whom.redis, NOTHING_DONE),
-        Some(found) => over_api::set(mode, reason, sure, &found).map_err(|error| {
-            let why = error.downcast_ref().map(Failure::why);
-            match why {
-                Some(Why::NotReachable) => error.context(Failure::new(
-                    Why::NotReachable,
-                    "it is not known to be done. Past the control plane it is said with --redis".into(),
-                )),
-                _ => error,
+        Some(found) => match over_api::set(mode, reason, sure, &found) {
+            Ok(Done::Said) => Ok(()),
+            Ok(Done::Kept) => bail!(Failure::new(Why::NotReachable, KEPT.into())),
+            Err(error) if error.downcast_ref().map(Failure::why) == Some(Why::NotReachable) => {
+                let text = "it is not known to be done. Past the control plane it is said with --redis";
+                Err(error.context(Failure::new(Why::NotReachable, text.into())))
             }
-        }),
+            Err(error) => Err(error),
+        },
     }
 }
 

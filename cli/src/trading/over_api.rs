@@ -1,7 +1,7 @@
 //! The trading state as the control plane has it.
 
 use super::{ANSWER_WITHIN, confirm, heard, lifts_a_halt};
-use crate::client::{Base, Change, Client, Failure, Found, Why};
+use crate::client::{Base, Change, Client, Failure, Found};
 use crate::output::Output;
 use crate::status::waits;
 use anyhow::{Result, bail};
@@ -10,6 +10,15 @@ use serde_json::{Value, json};
 use std::io::Write;
 
 const PATH: &str = "/v1/trading";
+
+/// What became of a word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Done {
+    /// It is in Redis.
+    Said,
+    /// The control plane keeps it, and says it as soon as it reaches Redis.
+    Kept,
+}
 
 /// Shows the state.
 ///
@@ -32,7 +41,7 @@ pub(super) fn show(found: &Found, output: Output) -> Result<()> {
 ///
 /// # Errors
 /// It was not done, or is not known to be; [`Failure::is_in_doubt`] says which.
-pub(super) fn set(mode: TradingMode, reason: &str, sure: bool, found: &Found) -> Result<()> {
+pub(super) fn set(mode: TradingMode, reason: &str, sure: bool, found: &Found) -> Result<Done> {
     let client = Client::answered_within(found, ANSWER_WITHIN)?;
     let (path, base) = match mode {
         // A halt asks nothing first.
@@ -48,7 +57,7 @@ pub(super) fn set(mode: TradingMode, reason: &str, sure: bool, found: &Found) ->
         _ => client.change(&change)?,
     };
     let state = answer.body;
-    if !state.is_null() && mode_of(&state)? != mode {
+    if mode_of(&state)? != mode {
         bail!(Failure::other(format!(
             "the control plane says that trading is {} now; look with `feedplane trading`",
             word(&state)
@@ -63,10 +72,7 @@ pub(super) fn set(mode: TradingMode, reason: &str, sure: bool, found: &Found) ->
         told(&state)
     )?;
     if waits(&state) {
-        out.flush()?;
-        let text = "the control plane keeps it and WAITS for Redis, which it does not reach; without Redis gateways send no \
-                    new orders";
-        bail!(Failure::new(Why::NotReachable, text.into()));
+        return Ok(Done::Kept);
     }
     if mode == TradingMode::Halted {
         writeln!(
@@ -74,7 +80,7 @@ pub(super) fn set(mode: TradingMode, reason: &str, sure: bool, found: &Found) ->
             "  gateways cancel everything open and refuse all but cancels; see `feedplane get orders`"
         )?;
     }
-    Ok(())
+    Ok(Done::Said)
 }
 
 /// The state that a change is based on, once it is confirmed that a halt is lifted: one that somebody sets meanwhile is not.
@@ -103,8 +109,8 @@ fn word(state: &Value) -> String {
 
 fn told(state: &Value) -> String {
     let text = |field: &str| state[field].as_str().unwrap_or("-");
-    match state["time_ns"].as_u64() {
-        Some(time_ns) if time_ns > 0 => heard(text("by"), text("reason"), time_ns),
+    match state["since_ns"].as_u64() {
+        Some(since_ns) if since_ns > 0 => heard(text("by"), text("reason"), since_ns),
         _ => "nobody has ever set a state".to_owned(),
     }
 }

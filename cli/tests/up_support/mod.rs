@@ -192,7 +192,8 @@ impl Up {
     }
 
     pub(crate) fn pids(&self) -> Vec<u32> {
-        let names = ["redis", "postgres", "dataplane", "features", "strategy", "gateway", "archiver"];
+        let names =
+            ["redis", "postgres", "dataplane", "features", "strategy", "gateway", "archiver", "controlplane"];
         names.iter().filter_map(|name| self.row(name)?.pid).collect()
     }
 
