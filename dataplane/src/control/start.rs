@@ -63,7 +63,7 @@ impl Choice {
             match read_feeds(&kept.document, &own.feeds, directory) {
                 Ok(feeds) => choice.feeds = Some((kept, feeds)),
                 Err(fault) => {
-                    choice.refused_feeds = Some(refused(LinkService::Feeds, &kept, &fault.to_string()))
+                    choice.refused_feeds = Some(refused(LinkService::Feeds, &kept, &fault.to_string()));
                 }
             }
         }
