@@ -6,7 +6,7 @@ import { clockTime, dateTime } from "../core/format";
 import { fields, list, number, text, type Fields } from "../core/read";
 import { auditChanged } from "../core/state";
 import { useLoad } from "../ui/load";
-import { Age, Empty, Note, PageHead, Panel, Problem, Scroll, State } from "../ui/parts";
+import { Empty, Note, PageHead, Panel, Problem, Scroll, State } from "../ui/parts";
 
 export function Audit(): JSX.Element {
   const [whose, setWhose] = useState("");
@@ -23,9 +23,7 @@ export function Audit(): JSX.Element {
   const next = text(fields(loaded.answer?.value)["next_cursor"]);
   return (
     <>
-      <PageHead title="Audit" about="Every change, tried or done, and every refusal of one. Entries cannot be changed or deleted.">
-        <Age at={loaded.at} />
-      </PageHead>
+      <PageHead title="Audit" about="Every change, tried or done, and every refusal of one. Entries cannot be changed or deleted." />
       <Problem problem={loaded.problem} />
       {number(chain["broken_at"]) !== undefined && (
         <Note tone="bad" alert>

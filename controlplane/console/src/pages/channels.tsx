@@ -7,7 +7,7 @@ import { compact, group, nanoseconds, percent, rate, words } from "../core/forma
 import type { Channel, LineState } from "../core/model";
 import { Rates } from "../core/rates";
 import { rates, status } from "../core/state";
-import { Age, Empty, PageHead, Panel, Scroll, Spark, State, type Tone } from "../ui/parts";
+import { Empty, PageHead, Panel, Scroll, Spark, State, type Tone } from "../ui/parts";
 
 export function Channels(): JSX.Element {
   const seen = status.value;
@@ -24,7 +24,6 @@ export function Channels(): JSX.Element {
   return (
     <>
       <PageHead title="Channels" about="The same messages come on two lines; the first copy of each packet wins.">
-        <Age at={dataplane === undefined ? undefined : seen?.at} said={said} />
         <a class="button" href="/config/feeds">
           Configure feeds
         </a>

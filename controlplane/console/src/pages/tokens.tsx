@@ -8,7 +8,7 @@ import { may } from "../core/model";
 import { fields, list, number, text, type Fields } from "../core/read";
 import { ask, who } from "../core/state";
 import { useLoad } from "../ui/load";
-import { Age, Dialog, Empty, Note, PageHead, Panel, Problem, Scroll, State, toast, type Tone } from "../ui/parts";
+import { Dialog, Empty, Note, PageHead, Panel, Problem, Scroll, State, toast, type Tone } from "../ui/parts";
 
 const DAYS = [1, 7, 30, 90, 365];
 
@@ -85,9 +85,6 @@ export function Tokens(): JSX.Element {
           </Scroll>
         )}
       </Panel>
-      <p class="muted small page-foot">
-        <Age at={loaded.at} />
-      </p>
       {making && <Make onClose={() => { setMaking(false); loaded.reload(); }} />}
       {revoking !== undefined && <Revoke token={revoking} onClose={() => { setRevoking(undefined); loaded.reload(); }} />}
     </>
