@@ -103,7 +103,7 @@ function status(world) {
   const members = { dataplane: ["edge-1"], features: ["features-1", "features-2"], strategy: ["strategy-1"], gateway: ["gateway-1"], archiver: ["archiver-1"] };
   for (const [service, names] of Object.entries(members)) {
     names.forEach((member, index) => {
-      const latest = world.versions[service].at(-1);
+      const latest = world.versions[service].at(-1) ?? { version: 0, time_ns: 0 };
       const late = Date.now() - latest.time_ns / 1e6 < 1200 && latest.version > 1;
       const parts = service === "gateway" ? { redis: "good", sessions: "good" } : service === "archiver" ? { redis: "good", database: "good" } : { redis: "good", shards: "good" };
       services.push({ service, member, host: "edge", pid: 4100 + services.length, state: "running", version: late ? latest.version - 1 : latest.version, wanted: null, reason: null, ready: true, parts, age_ms: 300 + 90 * index, problem: null, figures: { feedplane_gateway_open_orders: 5 } });
@@ -343,10 +343,10 @@ function validate(service, document) {
 async function config(world, url, parts, request, response, who, role, need) {
   const [, service, view, which] = parts;
   const head = (entry) => ({ service, version: entry.version, by: entry.by, reason: entry.reason, time_ns: entry.time_ns, sha256: "00" });
-  if (service === undefined) return answer(response, 200, { items: SERVICES.map((name) => { const last = world.versions[name].at(-1); return { service: name, version: last.version, newest: { service: name, ...last, document: undefined }, convergence: { version: last.version, converged: true, problem: null, processes: [] } }; }) });
+  if (service === undefined) return answer(response, 200, { items: SERVICES.map((name) => { const last = world.versions[name].at(-1) ?? { version: 0 }; return { service: name, version: last.version, newest: last.version === 0 ? null : { service: name, ...last, document: undefined }, convergence: { version: last.version, converged: true, problem: null, processes: [] } }; }) });
   const versions = world.versions[service];
   if (versions === undefined) return problem(response, 404, "Not Found", "no such document");
-  const latest = versions.at(-1);
+  const latest = versions.at(-1) ?? { version: 0, document: null };
   if (view === "schema") return answer(response, 200, schemas[service]);
   if (view === "history") return answer(response, 200, { items: versions.map(head).reverse(), next_cursor: null });
   if (view === "versions") return answer(response, 200, { ...head(versions[which - 1]), document: versions[which - 1].document });
@@ -354,10 +354,12 @@ async function config(world, url, parts, request, response, who, role, need) {
     const [from, to] = [Number(url.searchParams.get("from")), Number(url.searchParams.get("to"))];
     return answer(response, 200, { from, to, changes: diff(versions[from - 1].document, versions[to - 1].document) });
   }
+  if (request.method === "GET" && latest.version === 0) return problem(response, 404, "Not Found", `${service} has no version yet`);
   if (request.method === "GET") return answer(response, 200, { ...head(latest), document: latest.document }, { ETag: `"${latest.version}"` });
   if (!need(["strategy", "gateway"].includes(service) ? "risk" : "operator")) return undefined;
   const said = await bodyOf(request);
-  if (request.headers["if-match"] !== `"${latest.version}"`) {
+  const meant = latest.version === 0 ? request.headers["if-none-match"] === "*" : request.headers["if-match"] === `"${latest.version}"`;
+  if (!meant) {
     log(world, who, role, "put_config", service, "refused", 412, "another version is current");
     return problem(response, 412, "Precondition Failed", `version ${latest.version} is current`, { current_version: latest.version });
   }

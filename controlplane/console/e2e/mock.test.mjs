@@ -192,6 +192,19 @@ describe("the console on a mock", { skip: missing !== undefined }, () => {
     assert.deepEqual(mock.world.versions.feeds.at(-1).document.feeds[2], { name: "iex", channel_id: 7, publisher_id: 2, protocol: "itch50", lines: { a: { group: "239.1.1.1", port: 30001 } } });
   });
 
+  it("makes the first version of a document that has none", async () => {
+    mock.world.versions.archiver = [];
+    const page = await visit(mock.tokens.operator, { path: "/config/archiver" });
+    await page.getByText("no version yet").waitFor();
+    await page.getByLabel("shards").fill("1");
+    await page.getByRole("button", { name: "Review changes" }).click();
+    await page.getByRole("dialog").getByLabel("Reason").fill("the first");
+    await page.getByRole("button", { name: "Apply as version 1" }).click();
+    await page.getByText("version 1", { exact: true }).waitFor();
+    assert.deepEqual(mock.world.versions.archiver.at(-1).document, { shards: 1 });
+    noComplaints(page);
+  });
+
   it("says 412 as what it is, and loads the current version", async () => {
     const page = await visit(mock.tokens.risk, { path: "/config/archiver" });
     await unfold(page, "batch");

@@ -1,7 +1,7 @@
 /** Reading something from the API again and again while a page shows it. */
 
 import { useCallback, useEffect, useRef, useState } from "preact/hooks";
-import type { Answer } from "../core/api";
+import { ApiProblem, type Answer } from "../core/api";
 import { ask } from "../core/state";
 
 export interface Loaded<T> {
@@ -26,6 +26,7 @@ export function useLoad<T = unknown>(path: string | undefined, everyMs?: number,
     const stop = new AbortController();
     let timer: ReturnType<typeof setTimeout> | undefined;
     const read = async (): Promise<void> => {
+      let waitMs = 0;
       if (everyMs === undefined || document.visibilityState === "visible") {
         try {
           const answer = await ask.peek()<T>(path, { signal: stop.signal });
@@ -33,10 +34,12 @@ export function useLoad<T = unknown>(path: string | undefined, everyMs?: number,
           setState({ path, answer, at: performance.now() });
         } catch (problem) {
           if (stop.signal.aborted) return;
+          // A server that is asked too much says for how long it wants to be left alone.
+          if (problem instanceof ApiProblem) waitMs = (problem.retryAfterS ?? 0) * 1_000;
           setState((before) => (before.path === path ? { ...before, problem } : { path, problem }));
         }
       }
-      if (everyMs !== undefined) timer = setTimeout(() => void read(), everyMs);
+      if (everyMs !== undefined) timer = setTimeout(() => void read(), Math.max(everyMs, waitMs));
     };
     void read();
     return () => {
