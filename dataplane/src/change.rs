@@ -222,3 +222,55 @@ fn filter_changes(before: &[Filter], after: &[Filter]) -> Changes {
     filters_removed.retain(|name| !filters_added.contains(name));
     Changes { feeds: Changed::default(), filters_added, filters_removed }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bus::config::DataplaneDocument;
+
+    fn workers(text: &str) -> Vec<WorkerSection> {
+        let text = format!("feeds: f\npublisher: {{redis: 'unix:///r'}}\nworkers: [{text}]\n");
+        DataplaneDocument::parse(text.as_bytes()).unwrap().workers
+    }
+
+    fn feeds(names: &[&str]) -> FeedsDocument {
+        let feed = |(index, name): (usize, &&str)| {
+            format!(
+                "{{name: {name}, channel_id: {index}, publisher_id: 2, protocol: itch50, \
+                 lines: {{a: {{group: 239.1.1.{index}, port: 7}}}}}}"
+            )
+        };
+        let list: Vec<String> = names.iter().enumerate().map(feed).collect();
+        FeedsDocument::parse(format!("feeds: [{}]", list.join(", ")).as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn one_worker_takes_all_feeds_and_several_take_those_that_they_name() {
+        let names = |shares: &[Vec<Feed>]| -> Vec<Vec<String>> {
+            shares.iter().map(|share| share.iter().map(|feed| feed.name.clone()).collect()).collect()
+        };
+        let one = workers("{name: w0, interface_a: a, interface_b: b}");
+        assert_eq!(names(&assign(&one, &feeds(&["x", "y"])).unwrap()), [["x", "y"]]);
+        let two = workers(
+            "{name: w0, interface_a: a, interface_b: b, feeds: [y]}, {name: w1, interface_a: c, interface_b: c, feeds: [x]}",
+        );
+        assert_eq!(names(&assign(&two, &feeds(&["x", "y", "z"])).unwrap()), [["y"], ["x"]]);
+        let problems = assign(&two, &feeds(&["x", "z"])).unwrap_err();
+        assert_eq!((problems.len(), problems[0].path.as_str()), (1, "workers[0].feeds"));
+        assert!(problems[0].message.contains("\"y\""), "{}", problems[0]);
+    }
+
+    #[test]
+    fn a_filter_that_has_another_action_begins_and_does_not_end() {
+        let filter = |name: &str, action: &str| -> Filter {
+            serde_json::from_value(serde_json::json!({"name": name, "group": "239.1.1.1", "action": action}))
+                .unwrap()
+        };
+        let changes = filter_changes(
+            &[filter("a", "drop"), filter("b", "drop"), filter("c", "pass")],
+            &[filter("a", "drop"), filter("b", "pass"), filter("d", "drop")],
+        );
+        assert_eq!(changes.filters_added, ["b", "d"]);
+        assert_eq!(changes.filters_removed, ["c"]);
+    }
+}

@@ -17,7 +17,7 @@ fn changes() -> u64 {
     if std::env::var_os("FEEDPLANE_SOAK").is_some() { 1_000 } else { 50 }
 }
 
-fn drop_of(feed: &Feed, action: FilterAction) -> Filter {
+fn filter_of(feed: &Feed, action: FilterAction) -> Filter {
     let line = feed.lines.a.as_ref().unwrap();
     Filter {
         name: format!("no-{}", feed.name),
@@ -44,7 +44,7 @@ fn a_feed_and_a_filter_come_over_the_socket_and_the_others_lose_nothing() {
     let mut two = all.clone();
     let third = two.feeds.pop().unwrap();
     let mut filtered = two.clone();
-    filtered.filters.push(drop_of(&third, FilterAction::Drop));
+    filtered.filters.push(filter_of(&third, FilterAction::Drop));
     rig.write_feeds(&two);
     rig.start();
     let mut link = Link::of(&rig);
@@ -134,11 +134,13 @@ fn a_thousand_changes_under_load_lose_no_packet_and_the_last_one_stands() {
 pub(crate) fn of_version(all: &FeedsDocument, version: u64) -> FeedsDocument {
     let mut document = all.clone();
     document.feeds[1].window_packets = 4_096 + version as u32;
-    if version % 3 > 0 {
-        let third = document.feeds.pop().unwrap();
-        let action = if version % 3 == 1 { FilterAction::Drop } else { FilterAction::Pass };
-        document.filters.push(drop_of(&third, action));
-    }
+    let action = match version % 3 {
+        1 => FilterAction::Drop,
+        2 => FilterAction::Pass,
+        _ => return document,
+    };
+    let third = document.feeds.pop().unwrap();
+    document.filters.push(filter_of(&third, action));
     document
 }
 
@@ -235,7 +237,7 @@ fn a_worker_of_sockets_says_that_it_has_no_filters() {
     let mut link = Link::of(&rig);
     let mut filtered = all;
     let second = filtered.feeds.pop().unwrap();
-    filtered.filters.push(drop_of(&second, FilterAction::Drop));
+    filtered.filters.push(filter_of(&second, FilterAction::Drop));
     let taken = link.set_feeds(1, &filtered).unwrap();
     assert!(taken.notes.iter().any(|note| note.contains("w0 receives through sockets")), "{taken:?}");
     assert_eq!(taken.service, LinkService::Feeds);
