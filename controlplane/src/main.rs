@@ -152,7 +152,7 @@ async fn verify(store: Store) {
             match chain.broken_at {
                 None => info!(entries = chain.verified_to, "the audit is as it was written"),
                 Some(seq) => {
-                    error!(seq, "the audit was changed behind the control plane's back, at this entry")
+                    error!(seq, "the audit was changed behind the control plane's back, at this entry");
                 }
             }
         }

@@ -96,13 +96,18 @@ async fn needed_role(
     Ok(named.and_then(|service| operation.by_service.get(service).copied()).unwrap_or(least))
 }
 
-/// A parameter that is not described is refused: `?dryrun=true` must not change anything.
+/// A parameter that is not described, or longer than it says, is refused: `?dryrun=true` must not change anything.
 fn known_query(operation: &Operation, parts: &Parts) -> Result<(), Problem> {
-    for (name, _) in pairs(parts)? {
-        if !operation.query.contains(&name) {
-            let known = operation.query.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+    for (name, value) in pairs(parts)? {
+        let Some(length_max) = operation.query.get(&name) else {
+            let known = operation.query.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
             let known = if known.is_empty() { "none".to_owned() } else { known };
             return Err(Problem::bad_request(format!("the query has {name:?}; known here: {known}")));
+        };
+        let length = value.chars().count();
+        if length > *length_max {
+            let message = format!("{name} has {length} characters; at most {length_max}");
+            return Err(Problem::bad_request(message));
         }
     }
     Ok(())
@@ -163,8 +168,8 @@ fn intent(operation: &Operation, caller: Caller, parts: &Parts, body: &[u8]) -> 
             return Err(Problem::bad_request(format!("dry_run is {other:?}; say true or false")));
         }
     };
-    let in_header = header(&parts.headers, &REASON)?;
-    let reason = of_query("reason").or(in_header).map(check_reason).transpose()?;
+    let in_header = header(&parts.headers, &REASON)?.map(check_reason).transpose()?;
+    let reason = of_query("reason").map(check_reason).transpose()?.or(in_header);
     let key = header(&parts.headers, &IDEMPOTENCY_KEY)?;
     if key.is_some_and(|key| key.is_empty() || key.len() > IDEMPOTENCY_KEY_BYTES_MAX) {
         let message = format!("Idempotency-Key: use 1 to {IDEMPOTENCY_KEY_BYTES_MAX} bytes");
@@ -208,8 +213,10 @@ fn precondition(headers: &HeaderMap) -> Result<Precondition, Problem> {
     match (header(headers, &IF_MATCH)?, header(headers, &IF_NONE_MATCH)?) {
         (None, None) => Ok(Precondition::None),
         (Some(etag), None) => {
-            let quoted = etag.trim().strip_prefix('"').and_then(|etag| etag.strip_suffix('"'));
-            let digits = quoted.filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
+            // Without quotes, too: some clients take them off.
+            let etag = etag.trim();
+            let bare = etag.strip_prefix('"').and_then(|etag| etag.strip_suffix('"')).unwrap_or(etag);
+            let digits = Some(bare).filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
             let version = digits.and_then(|digits| digits.parse().ok());
             version.map(Precondition::Version).ok_or_else(|| {
                 Problem::bad_request("If-Match: send one version as its ETag was, If-Match: \"7\"")

@@ -38,12 +38,13 @@ pub async fn guard(app: App, request: Request, next: Next) -> Response {
     let class = ["1xx", "2xx", "3xx", "4xx", "5xx"][usize::from(status.as_u16() / 100).clamp(1, 5) - 1];
     metrics::counter!("feedplane_controlplane_requests_total", "status" => class).increment(1);
     let reads = matches!(method, Method::GET | Method::HEAD | Method::OPTIONS);
-    if !reads && (status.is_client_error() || status.is_server_error()) {
-        if let Some(refusal) = refusal(&app, &response, &method, &path, address)
-            && let Err(error) = app.store.refused(refusal).await
-        {
-            tracing::warn!(%error, %address, "a refused change is not in the audit");
-        }
+    let failed = status.is_client_error() || status.is_server_error();
+    if !reads
+        && failed
+        && let Some(refusal) = refusal(&app, &response, &method, &path, address)
+        && let Err(error) = app.store.refused(refusal).await
+    {
+        tracing::warn!(%error, %address, "a refused change is not in the audit");
     }
     secure(&app, &mut response);
     response

@@ -3,12 +3,15 @@
 
 use crate::access::Role;
 use serde_json::Value;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// The extension that says the role: `viewer`, `operator`, `risk`, or `none` for who has no token.
 pub(super) const ROLE_EXTENSION: &str = "x-feedplane-role";
 /// The extension that says other roles for some services, where the path has `{service}` or the body names them.
 pub(super) const ROLE_BY_SERVICE_EXTENSION: &str = "x-feedplane-role-by-service";
+
+/// Most characters of a parameter of the query that does not say how many.
+const QUERY_VALUE_MAX: usize = 4_096;
 
 /// A description that cannot be enforced.
 #[derive(Debug, thiserror::Error)]
@@ -28,8 +31,8 @@ pub struct Operation {
     pub role: Option<Role>,
     /// Other roles for some values of the path's `service`.
     pub by_service: BTreeMap<String, Role>,
-    /// Names of the query's parameters.
-    pub query: BTreeSet<String>,
+    /// The query's parameters, and how many characters each has at most.
+    pub query: BTreeMap<String, usize>,
     /// Whether it takes a body.
     pub has_body: bool,
 }
@@ -83,7 +86,10 @@ fn read(operation: &Value) -> Result<Operation, String> {
             .collect::<Result<_, String>>()?,
         query: parameters
             .filter(|parameter| parameter["in"] == "query")
-            .filter_map(|parameter| parameter["name"].as_str().map(str::to_owned))
+            .filter_map(|parameter| {
+                let length_max = parameter["schema"]["maxLength"].as_u64().map_or(QUERY_VALUE_MAX, |most| most as usize);
+                Some((parameter["name"].as_str()?.to_owned(), length_max))
+            })
             .collect(),
         has_body: operation.get("requestBody").is_some(),
     })
@@ -110,7 +116,7 @@ mod tests {
         let operations = Operations::of(&good).unwrap();
         let operation = operations.find("HEAD", "/v1/a").unwrap();
         assert_eq!(operation.role, Some(Role::Risk));
-        assert_eq!(operation.query, BTreeSet::from(["limit".to_owned()]));
+        assert_eq!(operation.query, BTreeMap::from([("limit".to_owned(), QUERY_VALUE_MAX)]));
         assert!(operations.find("POST", "/v1/a").is_none());
     }
 }

@@ -2,6 +2,7 @@
 //! documents' own schemas.
 
 use super::parts::schema_name;
+use crate::access::{IDEMPOTENCY_KEY_BYTES_MAX, REASON_BYTES_MAX};
 use crate::config::{Kind, PARTS};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -130,20 +131,25 @@ fn standard(path: &str, method: &str, operation: &mut Value) {
         Value::Array(parameters) => parameters,
         _ => Vec::new(),
     };
-    let mut header = |name: &str, text: &str| {
-        parameters.push(json!({"name": name, "in": "header", "description": text,
-            "schema": {"type": "string", "maxLength": 256}}));
+    let paged = parameters.iter().any(|parameter| parameter["name"] == "cursor");
+    let mut header = |name: &str, length_max: usize, text: &str| {
+        parameters.push(json!({"name": name, "in": "header", "description": text, "schema": {"type": "string",
+            "minLength": 1, "maxLength": length_max, "pattern": "^[!-~]([ -~]*[!-~])?$"}}));
     };
     if changes && !open {
-        header("Idempotency-Key", "The same key and request again get the first answer (24 h).");
-        header("Feedplane-Reason", "Why, for the audit.");
+        header(
+            "Idempotency-Key",
+            IDEMPOTENCY_KEY_BYTES_MAX,
+            "The same key and request again get the first answer (24 h).",
+        );
+        header("Feedplane-Reason", REASON_BYTES_MAX, "Why, for the audit.");
         parameters.push(json!({"name": "reason", "in": "query", "description": "Why, for the audit.",
             "schema": {"type": "string", "minLength": 1, "maxLength": 256}}));
     }
     if versioned {
         parameters
             .push(json!({"name": "If-Match", "in": "header", "description": "The version that is changed.",
-            "schema": {"type": "string", "pattern": "^\"[0-9]{1,18}\"$"}}));
+            "schema": {"type": "string", "minLength": 1, "pattern": "^(\"[0-9]{1,18}\"|[0-9]{1,18})$"}}));
         parameters.push(
             json!({"name": "If-None-Match", "in": "header", "description": "* when it is not there yet.",
             "schema": {"const": "*"}}),
@@ -154,7 +160,7 @@ fn standard(path: &str, method: &str, operation: &mut Value) {
     if !open {
         statuses.extend([401, 403, 503]);
     }
-    if path.contains('{') {
+    if path.contains('{') || paged {
         statuses.push(404);
     }
     if changes && !open {

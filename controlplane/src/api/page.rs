@@ -30,7 +30,6 @@ pub struct PageQuery {
     #[param(minimum = 1, maximum = 1000, default = 100)]
     pub limit: Option<u32>,
     /// `next_cursor` of the page before.
-    #[param(max_length = 256)]
     pub cursor: Option<String>,
 }
 
@@ -46,7 +45,7 @@ impl PageQuery {
     /// Where the page begins; none at the beginning.
     ///
     /// # Errors
-    /// 400 when the cursor is not one that this list gave.
+    /// 404 when the cursor is not one that this list gave.
     pub fn cursor<T: std::str::FromStr>(&self) -> Result<Option<T>, Problem> {
         cursor(self.cursor.as_deref())
     }
@@ -67,11 +66,11 @@ pub fn limit(limit: Option<u32>) -> Result<usize, Problem> {
 /// `cursor` of a query, read.
 ///
 /// # Errors
-/// 400 when the cursor is not one that this list gave.
+/// 404 when the cursor is not one that this list gave.
 pub fn cursor<T: std::str::FromStr>(cursor: Option<&str>) -> Result<Option<T>, Problem> {
     let Some(cursor) = cursor else { return Ok(None) };
     let read = (cursor.len() <= CURSOR_BYTES_MAX).then(|| cursor.parse().ok()).flatten();
-    read.map(Some).ok_or_else(|| Problem::bad_request("cursor is none of this list's; begin without it"))
+    read.map(Some).ok_or_else(|| Problem::not_found("cursor is none of this list's; begin without it"))
 }
 
 impl<T> Page<T> {

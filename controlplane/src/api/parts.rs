@@ -67,8 +67,7 @@ fn tagged(version: u64, body: Value) -> Tagged {
 
 /// One as it is shown: what it is to be, and what it does.
 fn shown(app: &App, part: &Part, name: &str, config: &Value) -> Value {
-    let live = Value::Null;
-    let _ = (app, part);
+    let live = app.live.convergence(part.kind.service());
     json!({"name": name, "config": config, "live": live})
 }
 
@@ -159,14 +158,14 @@ fn operation(part: &Part, verb: &str, summary: String, changes: bool) -> Value {
 fn item(part: &Part) -> Value {
     json!({"type": "object", "required": ["name", "config", "live"], "properties": {
         "name": {"type": "string"}, "config": schema_of(part),
-        "live": {"description": "What it does, as far as somebody says; null when nobody does."}}})
+        "live": {"$ref": "#/components/schemas/Convergence"}}})
 }
 
 fn list_operation(part: &Part) -> Value {
     let mut operation = operation(part, "list", format!("All of {}, by name.", part.path), false);
     operation["parameters"] = json!([
         {"name": "limit", "in": "query", "schema": {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100}},
-        {"name": "cursor", "in": "query", "schema": {"type": "string", "maxLength": 256}},
+        {"name": "cursor", "in": "query", "schema": {"type": "string"}},
     ]);
     let schema = json!({"type": "object", "required": ["items", "version", "next_cursor"], "properties": {
         "items": {"type": "array", "items": item(part)},

@@ -12,22 +12,23 @@ pub const PROBLEM_ERRORS_MAX: usize = 100;
 const TEXT_BYTES_MAX: usize = 2_048;
 
 /// Why a request was refused (RFC 9457).
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub struct Problem {
     /// `about:blank`: the status says what kind of problem it is.
     #[serde(rename = "type")]
-    pub kind: String,
+    pub kind: &'static str,
     /// The status in words.
-    pub title: String,
+    pub title: &'static str,
     /// The HTTP status.
     pub status: u16,
     /// What is wrong, and what to do about it.
     pub detail: String,
     /// Each field that is at fault, at most 100.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
     pub errors: Vec<FieldProblem>,
     /// With 412: the version that is there now; 0 when there is none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub current_version: Option<u64>,
     /// Seconds until it may be asked again (429, 503).
     #[serde(skip)]
@@ -51,8 +52,8 @@ impl Problem {
     /// A problem with this status; `detail` says what to do.
     pub fn new(status: StatusCode, detail: impl Into<String>) -> Problem {
         Problem {
-            kind: "about:blank".into(),
-            title: status.canonical_reason().unwrap_or("Error").into(),
+            kind: "about:blank",
+            title: status.canonical_reason().unwrap_or("Error"),
             status: status.as_u16(),
             detail: cut(detail.into()),
             errors: Vec::new(),

@@ -75,10 +75,8 @@ struct TokenMade {
 #[serde(deny_unknown_fields)]
 struct AuditParams {
     /// Only of this token name.
-    #[param(max_length = 256)]
     who: Option<String>,
     /// Only of this operation.
-    #[param(max_length = 256)]
     action: Option<String>,
     /// Only from this time on, ns since the epoch.
     since_ns: Option<u64>,
@@ -86,7 +84,6 @@ struct AuditParams {
     #[param(minimum = 1, maximum = 1000, default = 100)]
     limit: Option<u32>,
     /// `next_cursor` of the page before.
-    #[param(max_length = 256)]
     cursor: Option<String>,
 }
 

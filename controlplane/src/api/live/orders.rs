@@ -23,6 +23,7 @@ pub enum OrdersWanted {
 #[serde(deny_unknown_fields)]
 pub struct OrdersQuery {
     /// Only those in this state.
+    #[param(inline)]
     pub state: Option<OrdersWanted>,
     /// Only those of this strategy.
     #[param(max_length = 32)]
