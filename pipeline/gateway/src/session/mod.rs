@@ -23,6 +23,7 @@ mod publish;
 mod reader;
 mod sending;
 mod settings;
+mod trace;
 mod turn;
 
 pub use lease::LeaseState;

@@ -1,6 +1,6 @@
 //! What a turn ends with: on disk, then on the wire, then published.
 
-use super::{Session, figures, now_ns};
+use super::{Session, figures, now_ns, trace};
 use crate::line::LineError;
 use crate::orders::{Connection, Gate, Input, State, Went};
 use bus::{OrderAction, OrderId, TradingMode};
@@ -20,6 +20,7 @@ impl Session<'_> {
         }
         for (id, created_ns) in to_send {
             let how = self.send(id, created_ns, is_durable);
+            trace::went(self.venue(), &id, &how);
             self.apply(&Input::Went { id, how });
         }
         self.commit();

@@ -4,7 +4,7 @@ use super::figures;
 use super::inbox::{Arrived, Item, is_turn};
 use super::outbox::Copy;
 use super::settings::other_connection;
-use super::{Session, Settings, WAIT, now_ns};
+use super::{Session, Settings, WAIT, now_ns, trace};
 use crate::line::Event;
 use crate::orders::{About, Connection, Doubt, Gate, Input, Own};
 use bus::{Instruction, OrderAction, OrderId, StreamId, TradingMode, TradingState};
@@ -114,6 +114,7 @@ impl Session<'_> {
         self.journal.append(time_ns, input, &reports);
         for (_, report) in &reports {
             figures::report(self.venue(), report.kind);
+            trace::reported(report);
         }
         self.made.append(&mut reports);
     }
@@ -183,11 +184,13 @@ impl Session<'_> {
 
     fn deny(&mut self, shard: u16, entry: StreamId, about: About, reason: &str, text: String) {
         figures::denied(self.venue(), reason);
+        trace::denied(self.venue(), &about, reason, &text);
         self.apply(&Input::Denied { shard, entry, about, reason: reason.to_owned(), text });
     }
 
     fn instruction(&mut self, shard: u16, entry: StreamId, instruction: Instruction) {
         if self.book.knows(&instruction.id) {
+            trace::asked(self.venue(), &instruction.id);
             return self.apply(&Input::Asked { shard, entry, id: instruction.id });
         }
         let gate = self.gate();
@@ -211,7 +214,8 @@ impl Session<'_> {
         let spoken = self.book.preview(&instruction, wire_ref).map(|outgoing| line.check(&outgoing));
         if let Some(Err(error)) = spoken {
             if own.is_some() {
-                error!(venue = self.venue(), %error, "an order cannot be cancelled: do it at the venue");
+                let of = about.of.map(|of| of.to_string());
+                error!(trace = of, venue = self.venue(), %error, "an order cannot be cancelled: do it at the venue");
                 self.cancelled.extend(about.of.map(|of| (of, Instant::now())));
                 return;
             }
@@ -225,6 +229,7 @@ impl Session<'_> {
             self.cancelled.insert(of, Instant::now());
             self.scan = true;
         }
+        trace::taken(&instruction, wire_ref, own.is_some());
         self.apply(&Input::Taken { shard, entry, wire_ref, instruction, own });
         if !waits {
             self.to_send.push((id, created_ns));

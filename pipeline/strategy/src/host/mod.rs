@@ -341,6 +341,11 @@ impl Host {
         self.core.out.drain(..)
     }
 
+    /// What is to be published, to look at.
+    pub fn pending(&self) -> &[Output] {
+        &self.core.out
+    }
+
     /// Whether there is nothing to be published.
     pub fn is_silent(&self) -> bool {
         self.core.out.is_empty()

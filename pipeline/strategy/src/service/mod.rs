@@ -27,6 +27,7 @@ mod open;
 mod registry;
 mod shard;
 mod store;
+mod trace;
 
 use anyhow::Context;
 use bus::config::StrategyDocument;

@@ -10,9 +10,9 @@
 //! Invariant: what the host gave out is in the stream or in the outbox, in order.
 
 use super::feed::Feed;
-use super::figures;
 use super::kept::Kept;
 use super::store::{OUTPUTS_A_WRITE, Store, Streams};
+use super::{figures, trace};
 use bus::config::InstrumentKey;
 use bus::consumer::{ConsumerError, Fence, Reader, StreamInfo};
 use bus::names::shard_of;
@@ -142,8 +142,14 @@ impl Shard {
     /// Takes a record of the stream of ticks.
     pub(super) fn take_ticks(&mut self, record: Record<'_>, reader: &mut Reader) {
         let now_ns = now_ns();
-        let host = &mut self.host;
-        self.feed.take(record, reader, &mut |tick| host.tick(now_ns, tick));
+        let (host, is_traced) = (&mut self.host, trace::is_on());
+        self.feed.take(record, reader, &mut |tick| {
+            let before = host.pending().len();
+            host.tick(now_ns, tick);
+            if is_traced {
+                trace::caused(&host.pending()[before..], &tick.into());
+            }
+        });
         self.took_ticks = true;
     }
 
@@ -159,7 +165,11 @@ impl Shard {
                 if !self.host.knows_schema(record.schema_id) {
                     self.look_for_schemas(store);
                 }
+                let before = self.host.pending().len();
                 self.host.features(now_ns(), &record);
+                if trace::is_on() {
+                    trace::caused(&self.host.pending()[before..], &(&record).into());
+                }
             }
             Err(error) => self.refuse(&self.streams.features, record.id, &error),
         }
@@ -173,8 +183,16 @@ impl Shard {
             Err(error) => return self.refuse(&self.streams.reports, record.id, &error),
         };
         match Report::parse(fields) {
-            Ok(report) => self.host.report(now_ns(), &report),
-            Err(error) => self.refuse(&self.streams.reports, record.id, &error),
+            Ok(report) => {
+                if trace::is_on() {
+                    trace::reported(&report);
+                }
+                self.host.report(now_ns(), &report);
+            }
+            Err(error) => {
+                trace::refused(&self.streams.reports, record.id, &error);
+                figures::refused(&self.streams.reports);
+            }
         }
     }
 
@@ -272,6 +290,9 @@ impl Shard {
             if !store.publish(&fence, &self.streams, entries_max, part)? {
                 figures::fenced(&self.streams.ticks);
                 return Ok(false);
+            }
+            if trace::is_on() {
+                trace::published(part);
             }
             let count = |of: fn(&Output) -> bool| part.iter().filter(|output| of(output)).count() as u64;
             for (what, count) in [
