@@ -1,5 +1,5 @@
 //! The gateway's process under order flow, with a real Redis and the simulated venue or QuickFIX: killed, contended, and with
-//! each neighbour gone or lying.
+//! each neighbour gone or lying; and with its configuration changed by the control plane.
 //!
 //! Short: 12 kills over OUCH, 8 over FIX. `FEEDPLANE_SOAK=1`: 200 each. `FEEDPLANE_SEED` repeats a run.
 #![allow(unreachable_pub, clippy::unwrap_used, reason = "a test; a failed unwrap fails it")]
@@ -7,6 +7,7 @@
 mod account;
 mod fix;
 mod flow;
+mod managed;
 mod rig;
 
 #[path = "../fix/acceptor.rs"]

@@ -5,6 +5,8 @@ use crate::account::Account;
 use crate::flow::Flow;
 use crate::live::{Proxy, Venue, VenueSpec};
 use bus::Instruction;
+use bus::control::{ConfigVersion, ProcessReport};
+use bus::names::processes_key;
 use lab::redis_server::RedisServer;
 use std::fs::OpenOptions;
 use std::io::Write;
@@ -170,14 +172,19 @@ impl Rig {
             Counterparty::Venue(venue) => ouch(&venue.address.to_string()),
             Counterparty::Acceptor(acceptor) => fix(acceptor.port),
         };
-        self.gateway_with(member, &line)
+        self.gateway_with(member, &line, &[])
     }
 
     pub fn gateway_by(&self, member: &str, way: &Proxy) -> Gateway {
-        self.gateway_with(member, &ouch(&way.address.to_string()))
+        self.gateway_with(member, &ouch(&way.address.to_string()), &[])
     }
 
-    fn gateway_with(&self, member: &str, line: &str) -> Gateway {
+    /// One that takes its versions from Redis.
+    pub fn managed(&self, member: &str, way: &Proxy) -> Gateway {
+        self.gateway_with(member, &ouch(&way.address.to_string()), &["--managed"])
+    }
+
+    fn gateway_with(&self, member: &str, line: &str, arguments: &[&str]) -> Gateway {
         let (redis, folder) = (self.redis.url(), self.folder.path());
         let document = format!(
             "redis: '{redis}'
@@ -199,6 +206,7 @@ sessions:
         let log = OpenOptions::new().create(true).append(true).open(folder.join(format!("{member}.log")));
         let log = log.unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_feedplane-gateway"));
+        command.args(["--log-format", "json"]).args(arguments).env("FEEDPLANE_LOG", "info,gateway=debug");
         command.arg("--config").arg(&path).stdout(log.try_clone().unwrap()).stderr(Stdio::from(log));
         Gateway(command.spawn().unwrap())
     }
@@ -342,6 +350,39 @@ sessions:
             messages.push((way, bytes));
         }
         messages
+    }
+
+    /// Gives a version to the gateways, as the control plane does.
+    pub fn distribute(&self, version: u64, document: &serde_json::Value) {
+        let version = ConfigVersion::new(version, document.to_string(), "anna", "drill", 1).unwrap();
+        let mut transaction = redis::pipe();
+        version.distribute("gateway", transaction.atomic());
+        transaction.exec(&mut self.connect()).unwrap();
+    }
+
+    /// Waits for a report of this member that is so.
+    pub fn report(&self, member: &str, is_it: impl Fn(&ProcessReport) -> bool) -> ProcessReport {
+        let until = Instant::now() + PATIENCE;
+        let mut redis = self.connect();
+        loop {
+            let mut read = redis::cmd("HGET");
+            let json: Option<Vec<u8>> =
+                read.arg(processes_key("gateway")).arg(member).query(&mut redis).unwrap();
+            let report = json.map(|json| ProcessReport::parse(&json).unwrap());
+            match report {
+                Some(report) if is_it(&report) => return report,
+                other => assert!(Instant::now() < until, "the report stays {other:?}\n{}", self.logs()),
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// The fields of all lines that a gateway has logged.
+    pub fn lines(&self, member: &str) -> Vec<serde_json::Value> {
+        let log = std::fs::read_to_string(self.folder.path().join(format!("{member}.log"))).unwrap();
+        let fields =
+            |line: &str| Some(serde_json::from_str::<serde_json::Value>(line).ok()?["fields"].take());
+        log.lines().filter_map(fields).collect()
     }
 
     /// The ends of the gateways' logs.
