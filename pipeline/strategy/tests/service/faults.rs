@@ -168,3 +168,54 @@ fn a_document_is_checked_without_a_redis() {
     let (good, said) = check(&rig);
     assert!(!good && said.contains("strategies[0].rules.rules[0].when"), "{said}");
 }
+
+#[test]
+fn an_order_is_followed_by_its_id_from_the_tick_to_the_report() {
+    let mut rig = Rig::new(1);
+    rig.log_level = "info,feedplane_strategy=debug";
+    let market = rig.open_market(33);
+    let gateway = rig.gateway();
+    let moving = Moving::start(&rig.server.url(), 1, market);
+    let service = rig.service("a");
+    rig.wait("it sends", |rig| rig.length(ORDER_INSTRUCTIONS) > 30);
+    drop(moving);
+    std::thread::sleep(Duration::from_millis(300));
+    let ticks: Vec<(String, Vec<Vec<u8>>)> = rig.ask(&["XRANGE", "raw_market_data", "-", "+"]);
+    let ticks: std::collections::BTreeSet<(u64, u64)> = ticks
+        .iter()
+        .flat_map(|(_, fields)| fields.last().unwrap().chunks(64))
+        .map(|tick| {
+            let number = |at: usize| u64::from_le_bytes(tick[at..at + 8].try_into().unwrap());
+            (number(16), number(8))
+        })
+        .collect();
+    let lines: Vec<serde_json::Value> = service
+        .log()
+        .lines()
+        .filter_map(|line| Some(serde_json::from_str::<serde_json::Value>(line).ok()?["fields"].take()))
+        .collect();
+    let of = |message: &str| -> std::collections::BTreeMap<String, serde_json::Value> {
+        let its = lines.iter().filter(|line| line["message"] == message);
+        its.map(|line| (line["trace"].as_str().expect("a trace").to_owned(), line.clone())).collect()
+    };
+    let (made, published) = (of("instruction made"), of("instruction published"));
+    // Each is told to be sent; what follows may be about a cancel of it, which has a cause of its own.
+    let sent = lines.iter().filter(|line| line["message"] == "report taken" && line["kind"] == "sent");
+    let reported: std::collections::BTreeMap<String, &serde_json::Value> =
+        sent.map(|line| (line["trace"].as_str().unwrap().to_owned(), line)).collect();
+    assert!(made.len() > 20 && reported.len() > 20, "{} and {}", made.len(), reported.len());
+    for (trace, line) in &made {
+        // The tick is in the stream, and its time is the cause of all that follows.
+        let cause = &line["ts_recv"];
+        assert_eq!((&line["by"], &line["channel_id"]), (&"tick".into(), &1.into()));
+        let tick = (line["sequence"].as_u64().unwrap(), cause.as_u64().unwrap());
+        assert!(ticks.contains(&tick), "{line}");
+        assert_eq!(&published[trace]["cause_ns"], cause);
+        if let Some(report) = reported.get(trace) {
+            assert_eq!(&report["cause_ns"], cause, "{report}");
+        }
+    }
+    assert!(made.keys().filter(|trace| reported.contains_key(*trace)).count() > 20);
+    drop(gateway);
+    service.stop();
+}

@@ -120,6 +120,7 @@ impl Account {
                 symbol: instruction.symbol.clone(),
                 publisher_id: instruction.publisher_id,
                 instrument_id: instruction.instrument_id,
+                cause_ns: instruction.cause_ns,
                 ..report
             }
         };

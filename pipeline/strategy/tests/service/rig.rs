@@ -11,7 +11,7 @@ use lab::redis_server::RedisServer;
 use rustix::process::{Pid, Signal, kill_process};
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -230,6 +230,8 @@ pub(crate) struct Rig {
     pub(crate) shards: u16,
     /// What documents say besides Redis, member and health.
     pub(crate) more: String,
+    /// What processes log.
+    pub(crate) log_level: &'static str,
 }
 
 impl Rig {
@@ -238,7 +240,7 @@ impl Rig {
         let server = RedisServer::start().unwrap();
         let folder = tempfile::tempdir().unwrap();
         let more = format!("{RISK}{STRATEGIES}");
-        let mut rig = Rig { server, folder, connection: None, shards, more };
+        let mut rig = Rig { server, folder, connection: None, shards, more, log_level: "info" };
         rig.define();
         rig.trading("active");
         rig
@@ -331,7 +333,8 @@ impl Rig {
     }
 
     pub(crate) fn start(&self, member: &str, arguments: &[&str]) -> Service {
-        Service::start(&self.document(member), &self.folder.path().join(format!("{member}.log")), arguments)
+        let log = self.folder.path().join(format!("{member}.log"));
+        Service::start(&self.document(member), &log, arguments, self.log_level)
     }
 
     /// What a version says that is like our own document.
@@ -373,13 +376,14 @@ pub(crate) struct Service {
 }
 
 impl Service {
-    fn start(config: &std::path::Path, log: &std::path::Path, arguments: &[&str]) -> Service {
+    fn start(config: &Path, log: &Path, arguments: &[&str], log_level: &str) -> Service {
         let file = std::fs::OpenOptions::new().create(true).append(true).open(log).unwrap();
         let child = Command::new(env!("CARGO_BIN_EXE_feedplane-strategy"))
             .arg("--config")
             .arg(config)
             .args(["--log-format", "json"])
             .args(arguments)
+            .env("FEEDPLANE_LOG", log_level)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(file)
