@@ -226,3 +226,28 @@ fn a_member_that_keeps_what_it_has_gives_nothing_to_one_that_joins() {
     old.members.leave().unwrap();
     tend_until(&mut [&mut new], |members| counts(members) == [1]);
 }
+
+#[test]
+fn other_streams_are_divided_at_once_and_what_is_gone_stays_held_until_it_is_given_back() {
+    let server = RedisServer::start().unwrap();
+    let mut a = Member::new(&server, "a", 2);
+    tend_until(&mut [&mut a], |all| counts(all) == [2]);
+    a.members.change_streams(vec!["raw:{1}".into(), "raw:{7}".into()]);
+    // One of the two is another's to be taken only when the one that is gone is given back.
+    a.tend().unwrap();
+    assert!(a.members.holds("raw:{0}") && a.members.holds("raw:{1}"));
+    a.members.give_back("raw:{0}").unwrap();
+    a.held.remove("raw:{0}");
+    assert!(!a.members.holds("raw:{0}"));
+    tend_until(&mut [&mut a], |all| counts(all) == [2]);
+    assert!(a.members.holds("raw:{7}"));
+    let free: bool = redis::Client::open(server.url())
+        .and_then(|client| {
+            redis::cmd("EXISTS").arg("lease:features:raw:{0}").query(&mut client.get_connection()?)
+        })
+        .map(|exists: bool| !exists)
+        .unwrap();
+    assert!(free);
+    // What is not held need not be given back.
+    a.members.give_back("raw:{0}").unwrap();
+}
