@@ -224,6 +224,10 @@ fn precondition(headers: &HeaderMap) -> Result<Precondition, Problem> {
         }
         (None, Some(star)) if star.trim() == "*" => Ok(Precondition::Absent),
         (None, Some(_)) => Err(Problem::bad_request("If-None-Match: only * is understood with a change")),
-        (Some(_), Some(_)) => Err(Problem::bad_request("send If-Match or If-None-Match, not both")),
+        (Some(_), Some(_)) => {
+            // No state can be both a version and none (RFC 9110, 13.2.2).
+            let message = "If-Match and If-None-Match cannot both hold; send one of them";
+            Err(Problem::new(StatusCode::PRECONDITION_FAILED, message))
+        }
     }
 }

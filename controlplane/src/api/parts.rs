@@ -8,6 +8,7 @@ use crate::config::{
     DocumentBody, Edit, Expected, NewDocument, PART_NAME_BYTES_MAX, PARTS, Part, Place, Proposal,
 };
 use axum::extract::State;
+use axum::http::StatusCode;
 use axum::routing::{MethodRouter, get};
 use axum::{Json, Router};
 use serde_json::{Map, Value, json};
@@ -108,7 +109,7 @@ async fn change(
     let expected = match intent.precondition {
         Precondition::Absent if value.is_none() => {
             let message = "nothing is deleted that must not be there; send If-Match: \"<version>\"";
-            return Err(Problem::bad_request(message).into());
+            return Err(Problem::new(StatusCode::PRECONDITION_FAILED, message).into());
         }
         Precondition::Absent if listed => Expected::PartAbsent,
         _ => Expected::Version(intent.demand_version()?),

@@ -1,8 +1,8 @@
 //! Documents: accepted or refused whole, one version after another, by whoever looked at the one before.
 
+use crate::common::{Plane, dataplane, features, feed, feeds, gateway, request, risk, strategy};
 use axum::body::Body;
 use axum::http::StatusCode;
-use crate::common::{Plane, dataplane, feed, feeds, features, gateway, request, risk, strategy};
 use controlplane::access::Role;
 use serde_json::{Value, json};
 
@@ -47,7 +47,7 @@ async fn a_change_says_which_version_it_changes() {
     for wrong in ["x", "*", "W/\"1\"", "\"1\", \"2\"", "\"-1\"", "\"99999999999999999999\"", ""] {
         assert_eq!(put(&[("if-match", wrong)]).await, 400, "{wrong}");
     }
-    assert_eq!(put(&[("if-match", "\"1\""), ("if-none-match", "*")]).await, 400);
+    assert_eq!(put(&[("if-match", "\"1\""), ("if-none-match", "*")]).await, 412, "both cannot hold");
     assert_eq!(put(&[("if-match", "\"1\""), ("if-match", "\"1\"")]).await, 400);
     assert_eq!(put(&[("if-match", "\"1\"")]).await, 200);
     assert_eq!(put(&[("if-match", "1")]).await, 200, "some clients take the quotes off");
@@ -101,7 +101,8 @@ async fn a_rollback_is_a_new_version_with_an_old_content() {
     let back = plane.send("POST", &token, path, &[("if-match", "\"2\"")], &body).await;
     assert_eq!((back.status, back.etag()), (StatusCode::OK, "\"3\""));
     let history = plane.get(&token, "/v1/config/feeds/history?limit=2").await.json();
-    let reasons: Vec<_> = history["items"].as_array().unwrap().iter().map(|it| it["reason"].clone()).collect();
+    let reasons: Vec<_> =
+        history["items"].as_array().unwrap().iter().map(|it| it["reason"].clone()).collect();
     assert_eq!(reasons, ["nq is not there yet", "a second feed"]);
     let cursor = history["next_cursor"].as_str().unwrap();
     let rest = plane.get(&token, &format!("/v1/config/feeds/history?limit=2&cursor={cursor}")).await.json();
@@ -223,7 +224,8 @@ async fn a_part_is_changed_by_the_next_version_of_its_document() {
     assert_eq!((one.etag(), &one.json()["config"]), ("\"2\"", &feed("nq", 2)));
     let other = plane.send("PUT", &token, "/v1/feeds/nq", &[("if-match", "\"2\"")], &feed("ym", 3)).await;
     assert_eq!(other.status, StatusCode::UNPROCESSABLE_ENTITY, "its name is the path's");
-    let delete = |etag: &'static str| request("DELETE", &token, "/v1/feeds/nq", &[("if-match", etag)], Body::empty());
+    let delete =
+        |etag: &'static str| request("DELETE", &token, "/v1/feeds/nq", &[("if-match", etag)], Body::empty());
     assert_eq!(plane.call(delete("\"1\"")).await.status, 412);
     assert_eq!(plane.call(delete("\"2\"")).await.etag(), "\"3\"");
     assert_eq!(plane.get(&token, "/v1/feeds/nq").await.status, 404);
