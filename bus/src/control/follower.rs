@@ -85,6 +85,9 @@ pub struct Follower<T> {
     ended: Receiver<()>,
 }
 
+/// A follower, and what it found first.
+pub type Started<T> = (Follower<T>, AtStart<T>);
+
 /// What the two threads share. Held for moments only.
 pub(super) struct Shared<T> {
     /// Whether there is something to take.
@@ -123,7 +126,7 @@ impl<T: ManagedDocument + Send + 'static> Follower<T> {
         own: &T,
         config: FollowerConfig,
         is_asked_to_end: impl Fn() -> bool,
-    ) -> Result<Option<(Follower<T>, AtStart<T>)>, FollowerError> {
+    ) -> Result<Option<Started<T>>, FollowerError> {
         let shared = Arc::new(Shared {
             fresh: AtomicBool::new(false),
             ended: AtomicBool::new(false),

@@ -15,7 +15,7 @@ mod version;
 mod watch;
 
 pub use document::{ManagedDocument, SERVICES, parse_document};
-pub use follower::{AtStart, Begin, Follower, FollowerConfig, FollowerError, Offered};
+pub use follower::{AtStart, Begin, Follower, FollowerConfig, FollowerError, Offered, Started};
 pub use local::{lay_over, local_fields, strip_local_fields, strip_local_schema};
 pub use report::{
     MEMBER_BYTES_MAX, PROCESS_REPORT_BYTES_MAX, PROCESS_STALE, ProcessReport, ProcessReportError,

@@ -25,6 +25,9 @@ const GONE_AFTER: Duration = Duration::from_secs(3_600);
 /// Members that one look sees, about.
 const MEMBERS_A_LOOK: usize = 64;
 
+/// A member and its report, as they stand in the hash.
+type Member = (Vec<u8>, Vec<u8>);
+
 pub(super) struct Watch<T> {
     own: T,
     link: Link,
@@ -286,7 +289,7 @@ impl<T: ManagedDocument> Watch<T> {
         let key = processes_key(T::SERVICE);
         let mut scan = redis::cmd("HSCAN");
         scan.arg(&key).arg(self.scan).arg("COUNT").arg(MEMBERS_A_LOOK);
-        let (next, found): (u64, Vec<(Vec<u8>, Vec<u8>)>) = self.link.ask(&scan)?;
+        let (next, found): (u64, Vec<Member>) = self.link.ask(&scan)?;
         self.scan = next;
         for (member, report) in found {
             let Ok(report) = ProcessReport::parse(&report) else { continue };

@@ -29,14 +29,8 @@ pub(super) fn asked(venue: &str, id: &OrderId) {
 /// Refused. The report says so as well, where there is an id.
 pub(super) fn denied(venue: &str, about: &About, reason: &str, text: &str) {
     let About { strategy, symbol, cause_ns, .. } = about;
-    match &about.id {
-        Some(id) => {
-            debug!(trace = %id, venue, strategy, symbol, cause_ns, reason, text, "instruction denied")
-        }
-        None => {
-            debug!(venue, strategy, symbol, cause_ns, reason, text, "an instruction without an id is denied")
-        }
-    }
+    let trace = about.id.as_ref().map(OrderId::to_string);
+    debug!(trace, venue, strategy, symbol, cause_ns, reason, text, "instruction denied");
 }
 
 /// The wire took it, or not.
