@@ -3,7 +3,7 @@
 //! Columns are chosen where an operator looks for certain ones; elsewhere they are the scalars that the items have.
 
 use crate::client::{Api, Client, escaped};
-use crate::output::{Output, Table, age, at, cell, scalars, utc};
+use crate::output::{Output, Table, age, at, cell, one_line, scalars, utc};
 use anyhow::{Result, bail};
 use serde_json::Value;
 use std::fmt::Write as _;
@@ -45,7 +45,7 @@ pub(crate) struct Args {
     /// Which one; all of them when left out.
     name: Option<String>,
     /// A condition that the API knows, as state=open, query=ES, who=first, action=halt.
-    #[arg(short, long = "where", value_name = "NAME=VALUE", value_parser = pair)]
+    #[arg(short = 'w', long = "where", value_name = "NAME=VALUE", value_parser = pair)]
     conditions: Vec<(String, String)>,
     /// Most items.
     #[arg(long, default_value_t = ITEMS)]
@@ -97,7 +97,20 @@ const RESOURCE_LIST: [Resource; 18] = [
             ("problem", "convergence.problem"),
         ],
     },
-    Resource { names: &["feeds", "feed"], path: "/v1/feeds", columns: &[] },
+    Resource {
+        names: &["feeds", "feed"],
+        path: "/v1/feeds",
+        columns: &[
+            ("name", "name"),
+            ("channel", "config.channel_id"),
+            ("publisher", "config.publisher_id"),
+            ("protocol", "config.protocol"),
+            ("line a", "config.lines.a.group"),
+            ("port", "config.lines.a.port"),
+            ("line b", "config.lines.b.group"),
+            ("port", "config.lines.b.port"),
+        ],
+    },
     Resource { names: &["filters", "filter"], path: "/v1/filters", columns: &[] },
     Resource { names: &["workers", "worker"], path: "/v1/workers", columns: &[] },
     Resource { names: &["features", "sets"], path: "/v1/features", columns: &[] },
@@ -105,8 +118,36 @@ const RESOURCE_LIST: [Resource; 18] = [
     Resource { names: &["risk-limits", "limits"], path: "/v1/risk-limits", columns: &[] },
     Resource { names: &["sessions", "gateway/sessions"], path: "/v1/gateway/sessions", columns: &[] },
     Resource { names: &["archiver"], path: "/v1/archiver", columns: &[] },
-    Resource { names: &["nics", "nic"], path: "/v1/nics", columns: &[] },
-    Resource { names: &["clock", "clocks"], path: "/v1/clock", columns: &[] },
+    Resource {
+        names: &["nics", "nic"],
+        path: "/v1/nics",
+        columns: &[
+            ("interface", "interface"),
+            ("worker", "worker"),
+            ("lines", "lines"),
+            ("driver", "driver"),
+            ("queues", "receive_queues"),
+            ("backend", "backend"),
+            ("attached", "attached"),
+            ("zero-copy", "capabilities.zero_copy"),
+            ("up", "up"),
+            ("carrier", "carrier"),
+        ],
+    },
+    Resource {
+        names: &["clock", "clocks"],
+        path: "/v1/clock",
+        columns: &[
+            ("interface", "interface"),
+            ("worker", "worker"),
+            ("line", "line"),
+            ("source", "source"),
+            ("clock", "path"),
+            ("ns from utc", "minus_utc_ns"),
+            ("window ns", "window_ns"),
+            ("ms old", "age_ms"),
+        ],
+    },
     Resource { names: &["models", "model"], path: "/v1/models", columns: &[] },
     Resource { names: &["instruments", "instrument"], path: "/v1/instruments", columns: &[] },
     Resource {
@@ -169,10 +210,7 @@ const RESOURCE_LIST: [Resource; 18] = [
 
 pub(crate) fn run(args: &Args) -> Result<()> {
     let Some((path, columns)) = place(&args.resource, args.name.as_deref())? else {
-        bail!(
-            "there is no resource {:?}; `feedplane get --help` lists them",
-            crate::output::one_line(&args.resource)
-        );
+        bail!("there is no resource {:?}; `feedplane get --help` lists them", one_line(&args.resource));
     };
     let client = Client::new(&args.api.find()?)?;
     let conditions: Vec<(&str, &str)> =
@@ -271,6 +309,11 @@ fn told(path: &str, value: &Value) -> String {
     match value.as_u64() {
         Some(0) if path.ends_with("_ns") => "-".to_owned(),
         Some(ns) if path.ends_with("_ns") && ns > EARLIEST_NS => utc(ns),
+        None if value.as_object().is_some_and(|fields| !fields.is_empty()) => {
+            // What is in it, `-o yaml` shows.
+            let names = value.as_object().into_iter().flatten().map(|(name, _)| name.as_str());
+            one_line(&format!("{{{}}}", names.collect::<Vec<_>>().join(", ")))
+        }
         _ => cell(value),
     }
 }

@@ -14,7 +14,7 @@ fn server(answer: Vec<u8>, more: Vec<u8>) -> String {
     std::thread::spawn(move || {
         for stream in listener.incoming() {
             let mut stream = stream.unwrap();
-            let _ = stream.read(&mut [0; 64 << 10]);
+            let _ = stream.read(&mut vec![0; 64 << 10]);
             let mut sent = stream.write_all(&answer);
             let mut bytes = 0;
             while sent.is_ok() && !more.is_empty() && bytes < 64 << 20 {

@@ -148,7 +148,7 @@ mod tests {
         let found = network.run(|| features(dataplane::nic::index("a0").unwrap()));
         match found {
             None => {
-                eprintln!("SKIPPED: a_veth_pair_has_native_xdp: the kernel has no netdev family (Linux 6.3)")
+                eprintln!("SKIPPED: a_veth_pair_has_native_xdp: the kernel has no netdev family (Linux 6.3)");
             }
             Some(found) => assert!(found.native && found.receive_times && !found.zero_copy, "{found:?}"),
         }

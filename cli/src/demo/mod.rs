@@ -209,7 +209,7 @@ fn show<S: Source + Send>(
     println!(
         "              export FEEDPLANE_API={console} FEEDPLANE_TOKEN={token}   for `feedplane top` and others"
     );
-    let seconds = std::io::stdin().is_terminal().then_some(", or until Ctrl-C").unwrap_or_default();
+    let seconds = if std::io::stdin().is_terminal() { ", or until Ctrl-C" } else { "" };
     println!("              open for {open_seconds} s{seconds}; then comes the report");
     println!();
     let script = Script::new(session, pace, impairments, args.seed);

@@ -88,8 +88,8 @@ fn lists(found: &Found, tell: &SyncSender<Update>) -> bool {
     let Ok(client) = Client::answered_within(found, SILENCE) else { return false };
     let open = [("state", "open"), ("limit", ITEMS)];
     let many = [("limit", ITEMS)];
-    type Kind = fn(serde_json::Value) -> Update;
-    let wanted: [(&str, &[(&str, &str)], Kind); 4] = [
+    type List<'a> = (&'a str, &'a [(&'a str, &'a str)], fn(serde_json::Value) -> Update);
+    let wanted: [List<'_>; 4] = [
         ("/v1/orders", &open, Update::Orders),
         ("/v1/positions", &many, Update::Positions),
         ("/v1/denials", &[], Update::Denials),

@@ -67,6 +67,12 @@ pub(crate) struct Plane {
 impl Plane {
     /// One that runs and has version 1 of `features`; nothing where it cannot run, which is said loudly.
     pub(crate) fn start(test: &str) -> Option<Plane> {
+        Plane::start_with(test, |_| String::new())
+    }
+
+    /// One with these lines in its document, made for its folder. With `tls` in them it is spoken to with `ca.pem`,
+    /// `client.pem` and `client.key` of the folder.
+    pub(crate) fn start_with(test: &str, more: impl FnOnce(&Path) -> String) -> Option<Plane> {
         let program = Path::new(env!("CARGO_BIN_EXE_feedplane")).with_file_name("feedplane-controlplane");
         let mut why = None;
         if !program.exists() {
@@ -81,10 +87,12 @@ impl Plane {
         let folder = tempfile::tempdir().unwrap();
         let redis = RedisServer::start().unwrap();
         let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
+        let more = more(folder.path());
+        let scheme = if more.contains("tls:") { "https" } else { "http" };
         let at = |name: &str| folder.path().join(name).display().to_string();
         let document = format!(
             "listen: '127.0.0.1:{port}'\nredis: {}\nstore: {}\nfirst_token_file: {}\nseed: {{features: {}}}\n\
-             health: {{listen: '127.0.0.1:0'}}\n",
+             health: {{listen: '127.0.0.1:0'}}\n{more}",
             redis.url(),
             at("versions.sqlite"),
             at("first-token"),
@@ -99,7 +107,7 @@ impl Plane {
         start.arg("--config").arg(folder.path().join("controlplane.yaml"));
         let process = start.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().unwrap();
         let mut plane =
-            Plane { process, api: format!("http://127.0.0.1:{port}"), redis: Some(redis), folder };
+            Plane { process, api: format!("{scheme}://127.0.0.1:{port}"), redis: Some(redis), folder };
         plane.wait("the seed", |plane| plane.run(&["get", "config", "features"]).code == Some(0));
         Some(plane)
     }
@@ -123,6 +131,11 @@ impl Plane {
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = command(self.folder.path(), arguments);
         command.env("FEEDPLANE_API", &self.api).env("FEEDPLANE_TOKEN_FILE", self.path("first-token"));
+        if self.api.starts_with("https") {
+            command.env("FEEDPLANE_CA", self.path("ca.pem"));
+            command.env("FEEDPLANE_CLIENT_CERTIFICATE", self.path("client.pem"));
+            command.env("FEEDPLANE_CLIENT_KEY", self.path("client.key"));
+        }
         command
     }
 
