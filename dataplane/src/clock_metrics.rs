@@ -1,7 +1,7 @@
 //! The clocks as metrics: whether arrival times can be believed. Made on the process's thread from what it last measured.
 
 use bus::link::Clocks;
-use metrics::{Label, gauge};
+use metrics::gauge;
 
 /// What a line's arrival time can be taken from.
 const SOURCES: [&str; 3] = ["hardware", "xdp", "kernel"];
@@ -10,19 +10,21 @@ const SOURCES: [&str; 3] = ["hardware", "xdp", "kernel"];
 pub fn show(clocks: &Clocks) {
     gauge!("feedplane_dataplane_utc_in_sync").set(f64::from(u8::from(clocks.utc_in_sync)));
     for clock in &clocks.clocks {
-        let labels = || -> Vec<Label> {
-            [("worker", &clock.worker), ("line", &clock.line), ("interface", &clock.interface)]
-                .map(|(name, value)| Label::new(name, value.clone()))
-                .into()
-        };
-        gauge!("feedplane_dataplane_clock_age_ms", labels()).set(clock.age_ms as f64);
+        let of = || (clock.worker.clone(), clock.line.clone(), clock.interface.clone());
+        let (worker, line, interface) = of();
+        gauge!("feedplane_dataplane_clock_age_ms", "worker" => worker, "line" => line, "interface" => interface)
+            .set(clock.age_ms as f64);
         if let Some(offset_ns) = clock.minus_utc_ns {
-            gauge!("feedplane_dataplane_phc_offset_seconds", labels()).set(offset_ns as f64 / 1e9);
+            let (worker, line, interface) = of();
+            gauge!("feedplane_dataplane_phc_offset_seconds",
+                "worker" => worker, "line" => line, "interface" => interface)
+            .set(offset_ns as f64 / 1e9);
         }
         for source in SOURCES {
-            let labels = [labels(), vec![Label::new("source", source)]].concat();
-            let is_it = f64::from(u8::from(clock.source == source));
-            gauge!("feedplane_dataplane_receive_time", labels).set(is_it);
+            let (worker, line, interface) = of();
+            gauge!("feedplane_dataplane_receive_time",
+                "worker" => worker, "line" => line, "interface" => interface, "source" => source)
+            .set(f64::from(u8::from(clock.source == source)));
         }
     }
 }
