@@ -12,10 +12,14 @@ fn examples() -> String {
 }
 
 /// What the contract says besides the schemas: a document can be refused for what no schema can say (422), a precondition
-/// may be missing (428) or not hold (412), and without a data plane there are no NICs and no clocks (503).
+/// may be missing (428) or not hold (412, also when something else is wrong besides), and without a data plane there are no
+/// NICs and no clocks (503).
 const RULES: &str = r#"
 [checks.positive_data_acceptance]
 expected-statuses = ["2xx", "401", "403", "404", "409", "412", "422", "428", "429", "503", "507"]
+
+[checks.negative_data_rejection]
+expected-statuses = ["400", "401", "403", "404", "405", "408", "409", "412", "413", "415", "422", "428", "429", "503"]
 
 [checks.not_a_server_error]
 expected-statuses = ["2xx", "3xx", "4xx", "503"]
