@@ -87,7 +87,8 @@ fn read(operation: &Value) -> Result<Operation, String> {
         query: parameters
             .filter(|parameter| parameter["in"] == "query")
             .filter_map(|parameter| {
-                let length_max = parameter["schema"]["maxLength"].as_u64().map_or(QUERY_VALUE_MAX, |most| most as usize);
+                let length_max =
+                    parameter["schema"]["maxLength"].as_u64().map_or(QUERY_VALUE_MAX, |most| most as usize);
                 Some((parameter["name"].as_str()?.to_owned(), length_max))
             })
             .collect(),

@@ -1,8 +1,8 @@
 //! The served description against the server, by somebody else's tool: no 5xx, no answer that is not described, no request
 //! accepted that the description forbids. `schemathesis` is a Python package (`scripts/requirements.in`).
 
-use lab::redis_server::RedisServer;
 use crate::process::Process;
+use lab::redis_server::RedisServer;
 use serde_json::json;
 use std::process::Command;
 
