@@ -29,8 +29,11 @@ pub struct Distribution {
     store: Store,
     link: BusLink,
     dataplane: Option<Client>,
+    /// For the data plane's reports: on the other one, what is watched must stay watched.
+    reports: BusLink,
     hub: Arc<Hub>,
     wake: Notify,
+    wake_socket: Notify,
     now: Mutex<Now>,
 }
 
@@ -66,8 +69,16 @@ impl Distribution {
         dataplane: Option<Client>,
         hub: Arc<Hub>,
     ) -> Result<Distribution, BusError> {
-        let link = BusLink::new(url)?;
-        Ok(Distribution { store, link, dataplane, hub, wake: Notify::new(), now: Mutex::default() })
+        Ok(Distribution {
+            store,
+            link: BusLink::new(url)?,
+            dataplane,
+            reports: BusLink::new(url)?,
+            hub,
+            wake: Notify::new(),
+            wake_socket: Notify::new(),
+            now: Mutex::default(),
+        })
     }
 
     fn now<T>(&self, look: impl FnOnce(&mut Now) -> T) -> T {
@@ -77,6 +88,7 @@ impl Distribution {
     /// A version was stored: does not wait for the second.
     pub fn changed(&self) {
         self.wake.notify_one();
+        self.wake_socket.notify_one();
     }
 
     /// The newest version of a document, as last read.
@@ -89,40 +101,64 @@ impl Distribution {
         self.now(|now| now.problems.clone())
     }
 
-    /// Distributes, until the task is ended.
+    /// Distributes, until the task is ended. A data plane that is slow or hangs delays no other process.
     pub async fn run(self: Arc<Self>) {
+        tokio::join!(self.follow_redis(), self.follow_socket());
+    }
+
+    async fn follow_redis(&self) {
         loop {
-            self.turn().await;
+            self.over_redis_all().await;
             // An early wake is kept for the next turn.
             let _ = tokio::time::timeout(EVERY, self.wake.notified()).await;
         }
     }
 
-    /// Compares everything once.
-    pub async fn turn(&self) {
-        for service in SERVICES {
-            let head = match self.store.newest_head(service).await {
-                Ok(Some(head)) => head,
-                Ok(None) => continue,
-                Err(error) => {
-                    self.outcome(service, Err(format!("the store cannot be read: {error}")));
-                    continue;
+    async fn follow_socket(&self) {
+        let Some(client) = &self.dataplane else { return };
+        loop {
+            self.over_socket(client).await;
+            let _ = tokio::time::timeout(EVERY, self.wake_socket.notified()).await;
+        }
+    }
+
+    /// The newest version of a document, read now; none when there is none or the store does not answer, which is told.
+    async fn newest(&self, service: &'static str) -> Option<VersionHead> {
+        match self.store.newest_head(service).await {
+            Ok(head) => {
+                if let Some(head) = &head {
+                    self.know(service, head);
                 }
-            };
-            self.know(service, &head);
-            if link_service(service).is_none() {
+                head
+            }
+            Err(error) => {
+                self.outcome(service, Err(format!("the store cannot be read: {error}")));
+                None
+            }
+        }
+    }
+
+    async fn over_redis_all(&self) {
+        for service in SERVICES {
+            if let Some(head) = self.newest(service).await
+                && link_service(service).is_none()
+            {
                 let outcome = self.over_redis(service, &head).await;
                 self.outcome(service, outcome);
             }
         }
-        if let Some(client) = &self.dataplane {
-            self.over_socket(client).await;
-        }
     }
 
     fn know(&self, service: &'static str, head: &VersionHead) {
-        let before = self.now(|now| now.heads.insert(service, head.clone()));
-        if before.as_ref() != Some(head) {
+        // Two tasks read; what was read earlier does not hide what was read later.
+        let is_news = self.now(|now| match now.heads.get(service) {
+            Some(known) if known.version >= head.version => false,
+            _ => {
+                now.heads.insert(service, head.clone());
+                true
+            }
+        });
+        if is_news {
             gauge!("feedplane_controlplane_version", "service" => service).set(head.version as f64);
             let VersionHead { version, sha256, by, reason, .. } = head;
             let event = json!({
@@ -217,7 +253,7 @@ impl Distribution {
             let key = processes_key(service.word());
             reports.cmd("HSET").arg(key).arg(&report.member).arg(report.to_json()).ignore();
         }
-        if let Err(error) = self.link.ask_all::<()>(&reports).await {
+        if let Err(error) = self.reports.ask_all::<()>(&reports).await {
             tracing::debug!(%error, "the data plane's report is not written");
         }
     }
@@ -230,7 +266,7 @@ impl Distribution {
         hello: &Hello,
         documents: &Documents,
     ) -> Result<bool, String> {
-        let Some(head) = self.head(service.word()) else { return Ok(false) };
+        let Some(head) = self.newest(name_of(service)).await else { return Ok(false) };
         let sha256: Sha256Sum =
             head.sha256.parse().map_err(|_| "the store holds no checksum of it".to_owned())?;
         let held = held(service, documents);

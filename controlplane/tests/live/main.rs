@@ -1,9 +1,11 @@
 //! What lives, against a real Redis: versions reach it, halts reach it, events reach many clients, and what is hostile in
 //! it is counted and passed over.
 
+mod dataplane;
 mod distribution;
 mod events;
 mod hostile;
+mod http;
 mod market;
 mod orders;
 mod rig;

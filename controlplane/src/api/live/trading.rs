@@ -87,7 +87,6 @@ pub struct TradingAnswer {
                headers(("ETag" = String, description = "The revision, for If-Match"))))
 )]
 pub(super) async fn get_trading(State(app): State<App>) -> Response {
-    app.live.trading().look(false).await;
     let state = app.live.trading().view();
     let followers = app.live.sampler().followers().into_iter();
     let followers = followers.map(|(service, member, mode)| Follower { service, member, mode }).collect();

@@ -148,7 +148,7 @@ impl Desk {
             return;
         }
         let (orders, more, denials) = desks.ledger.changes(CHANGES_MAX);
-        let positions = desks.ledger.positions();
+        let positions = desks.ledger.positions_of(&orders);
         drop(desks);
         hub.tell(Topic::Orders, &OrdersEvent { time_ns: now_ns(), orders, more, denials, positions });
     }
@@ -165,7 +165,7 @@ pub struct OrdersEvent {
     pub more: usize,
     /// New denials.
     pub denials: Vec<super::Denial>,
-    /// Every position as it is now.
+    /// The positions that these orders are about, as they are now.
     pub positions: Vec<super::Position>,
 }
 

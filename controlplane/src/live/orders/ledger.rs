@@ -434,6 +434,12 @@ impl Ledger {
         self.positions.all()
     }
 
+    /// The positions that these orders are about.
+    pub fn positions_of(&self, orders: &[Order]) -> Vec<Position> {
+        let key = |order: &Order| (order.strategy.clone(), order.publisher_id, order.instrument_id);
+        self.positions.some(orders.iter().map(key))
+    }
+
     /// Trades that are in no position.
     pub fn trades_left_out(&self) -> u64 {
         self.positions.left_out

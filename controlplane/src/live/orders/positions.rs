@@ -2,7 +2,7 @@
 
 use bus::{OrderSide, Report, ReportKind};
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use tick::Price;
 use utoipa::ToSchema;
 
@@ -102,21 +102,32 @@ impl Positions {
     }
 
     pub(super) fn all(&self) -> Vec<Position> {
-        let shown = |((strategy, publisher_id, instrument_id), held): (&Key, &Held)| Position {
+        self.held.iter().map(|(key, held)| held.shown(key)).collect()
+    }
+
+    /// Those of these strategies and instruments, each once.
+    pub(super) fn some(&self, keys: impl Iterator<Item = Key>) -> Vec<Position> {
+        let keys: BTreeSet<Key> = keys.collect();
+        keys.iter().filter_map(|key| self.held.get(key).map(|held| held.shown(key))).collect()
+    }
+}
+
+impl Held {
+    fn shown(&self, (strategy, publisher_id, instrument_id): &Key) -> Position {
+        Position {
             strategy: strategy.clone(),
-            venue: held.venue.clone(),
+            venue: self.venue.clone(),
             publisher_id: *publisher_id,
             instrument_id: *instrument_id,
-            symbol: held.symbol.clone(),
-            position: signed(held.bought.quantity).saturating_sub(signed(held.sold.quantity)),
-            bought: held.bought.quantity,
-            sold: held.sold.quantity,
-            bought_at: held.bought.average(),
-            sold_at: held.sold.average(),
-            trades: held.trades,
-            time_ns: held.time_ns,
-        };
-        self.held.iter().map(shown).collect()
+            symbol: self.symbol.clone(),
+            position: signed(self.bought.quantity).saturating_sub(signed(self.sold.quantity)),
+            bought: self.bought.quantity,
+            sold: self.sold.quantity,
+            bought_at: self.bought.average(),
+            sold_at: self.sold.average(),
+            trades: self.trades,
+            time_ns: self.time_ns,
+        }
     }
 }
 
