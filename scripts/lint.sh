@@ -6,7 +6,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 cargo fmt --all --check
 cargo clippy --quiet --workspace --all-targets -- -D warnings
 RUSTDOCFLAGS='-D warnings' cargo doc --quiet --workspace --no-deps
-for script in scripts/*.sh .ci/run pipeline/trainer/feedplane-trainer; do
+for script in scripts/*.sh k8s/*.sh k8s/images/*.sh .ci/run pipeline/trainer/feedplane-trainer; do
     bash -n "$script"
 done
 if [ -d controlplane/console/node_modules ]; then
