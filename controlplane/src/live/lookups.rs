@@ -10,6 +10,7 @@ use bus::{FeatureRecord, FeatureSchema, InstrumentRow, records_of_range};
 use metrics::counter;
 use serde::Serialize;
 use serde_json::Value;
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -151,6 +152,8 @@ pub struct FeatureHistory {
     pub is_whole: bool,
 }
 
+/// A cursor, and fields with their values.
+type Scanned = (u64, Vec<(Vec<u8>, Vec<u8>)>);
 type Table = Arc<BTreeMap<InstrumentKey, InstrumentView>>;
 
 /// Asks Redis for one request.
@@ -197,7 +200,7 @@ impl Lookups {
             loop {
                 let mut scan = redis::cmd("HSCAN");
                 scan.arg(instruments_key(publisher_id)).arg(cursor).arg("COUNT").arg(1_000);
-                let (next, fields): (u64, Vec<(Vec<u8>, Vec<u8>)>) = self.link.ask(&scan).await?;
+                let (next, fields): Scanned = self.link.ask(&scan).await?;
                 for (id, json) in fields {
                     if table.len() >= INSTRUMENTS_MAX {
                         break;
@@ -243,7 +246,7 @@ impl Lookups {
         for name in &names {
             ask.cmd("HSCAN").arg(model_versions_key(name)).arg(0).arg("COUNT").arg(MODELS_MAX);
         }
-        let answers: Vec<(u64, Vec<(Vec<u8>, Vec<u8>)>)> = self.link.ask_all(&ask).await?;
+        let answers: Vec<Scanned> = self.link.ask_all(&ask).await?;
         let models = names.into_iter().zip(answers);
         Ok(models
             .map(|(name, (_, versions))| ModelView { name, versions: model_versions(versions) })
@@ -257,7 +260,7 @@ impl Lookups {
     pub async fn model(&self, name: &str) -> Result<Option<ModelView>, BusError> {
         let mut scan = redis::cmd("HSCAN");
         scan.arg(model_versions_key(name)).arg(0).arg("COUNT").arg(MODELS_MAX);
-        let (_, versions): (u64, Vec<(Vec<u8>, Vec<u8>)>) = self.link.ask(&scan).await?;
+        let (_, versions): Scanned = self.link.ask(&scan).await?;
         let versions = model_versions(versions);
         Ok((!versions.is_empty()).then(|| ModelView { name: name.to_owned(), versions }))
     }
@@ -312,10 +315,11 @@ impl Lookups {
                 if (record.publisher_id, record.instrument_id) != (key.publisher_id, key.instrument_id) {
                     continue;
                 }
-                if !schemas.contains_key(&record.schema_id) {
-                    schemas.insert(record.schema_id, self.schema(record.schema_id).await?);
-                }
-                let schema = schemas.get(&record.schema_id).and_then(Option::as_ref);
+                let schema = match schemas.entry(record.schema_id) {
+                    Entry::Occupied(known) => known.into_mut(),
+                    Entry::Vacant(place) => place.insert(self.schema(record.schema_id).await?),
+                };
+                let schema = schema.as_ref();
                 if set.is_some_and(|set| schema.is_none_or(|schema| schema.set != set)) {
                     continue;
                 }

@@ -227,7 +227,7 @@ mod tests {
             let mut request = [0; 1024];
             let _ = stream.read(&mut request).await;
             let _ = stream.write_all(answer).await;
-            while endless && stream.write_all(&[b'x'; 65_536]).await.is_ok() {}
+            while endless && stream.write_all(&[b'x'; 8_192]).await.is_ok() {}
         });
         address
     }
