@@ -3,6 +3,7 @@
 #
 #   unit, property, end-to-end   cargo nextest where it is installed (a hang is ended after ten minutes), else cargo test
 #   doctests                     cargo test --doc
+#   console                      its units, and its pages in Chromium: on a mock of the contract and on the real pipeline
 #
 # A test that cannot run here prints a line `SKIPPED: <reason>` and passes; those lines are collected
 # from the output, so that a green run never hides what it left out.
@@ -33,6 +34,14 @@ everything() {
     fi
 }
 
+console() {
+    if [ ! -d controlplane/console/node_modules ]; then
+        echo 'SKIPPED: console tests: its packages are not installed (Debian: nodejs, npm)'
+        return
+    fi
+    (cd controlplane/console && npm run --silent test && e2e/run.sh)
+}
+
 summary() {
     local skipped
     skipped=$(grep -aoE 'SKIPPED: .*' "$log" | sort | uniq -c | sort -rn || true)
@@ -51,4 +60,5 @@ summary() {
 
 step 'tests' everything
 step 'doctests' doctests
+step 'console' console
 summary
