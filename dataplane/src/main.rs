@@ -10,6 +10,7 @@ use dataplane::status;
 use serde_json::Value;
 use signal_hook::consts::{SIGHUP, SIGUSR2};
 use signal_hook::iterator::Signals;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -52,6 +53,9 @@ fn run(args: &ServiceArgs) -> anyhow::Result<()> {
         Asked { stop: Stop::on_signals()?, others: Signals::new([SIGHUP, SIGUSR2]).context("signals")? };
     let mut shown = Shown::new(&document, directory)?;
     let (mut dataplane, mut control) = control::start(document, directory)?;
+    if let Some(control) = &mut control {
+        control.tell_health(shown.address);
+    }
     info!("running");
     serve(&mut dataplane, control.as_mut(), asked, &mut shown)?;
     info!("ending: publishing what was taken");
@@ -75,6 +79,8 @@ struct Asked {
 /// Where the process says how it is: the status file, metrics, health.
 struct Shown {
     file: Option<PathBuf>,
+    /// Where metrics and health are.
+    address: Option<SocketAddr>,
     /// Time between two looks; none is taken when nobody is told.
     every: Option<Duration>,
     metrics: Metrics,
@@ -89,6 +95,7 @@ impl Shown {
         let of_metrics = document.health.as_ref().map(|_| METRICS_EVERY);
         Ok(Shown {
             file: document.status.as_ref().map(|status| directory.join(&status.file)),
+            address: vitals.address(),
             every: of_file.into_iter().chain(of_metrics).min(),
             metrics: Metrics::new(),
             redis: vitals.part("redis"),

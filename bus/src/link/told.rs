@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 
 /// Who answers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -20,6 +21,10 @@ pub struct Hello {
     pub pid: u32,
     /// When it started, ns since the epoch.
     pub started_ns: u64,
+    /// Where its metrics and health are, if anywhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub health: Option<SocketAddr>,
 }
 
 /// What became of a document.

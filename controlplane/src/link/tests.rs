@@ -21,6 +21,7 @@ fn hello() -> Hello {
         host: "here".into(),
         pid: 7,
         started_ns: 1,
+        health: None,
     }
 }
 

@@ -17,6 +17,7 @@ use bus::names::{config_key, processes_key};
 use metrics::{counter, gauge};
 use serde_json::json;
 use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -320,8 +321,6 @@ impl Distribution {
             },
             (None, None) => (ProcessState::Running, None, None),
         };
-        let listens = serde_json::from_str::<serde_json::Value>(documents.dataplane.document.get()).ok();
-        let listens = listens.and_then(|own| own.pointer("/health/listen")?.as_str().map(str::to_owned));
         ProcessReport {
             service: service.word().to_owned(),
             // One data plane a machine: the next one of a restart takes its place.
@@ -334,11 +333,24 @@ impl Distribution {
             sha256: held.sha256,
             wanted,
             reason,
-            health: listens,
+            health: hello.health.map(on_this_machine),
             started_ns: hello.started_ns,
             time_ns: now_ns(),
         }
     }
+}
+
+/// The address at which what listens there is reached from here: the socket's other end is on this machine.
+fn on_this_machine(listens: SocketAddr) -> String {
+    let mut reached = listens;
+    if reached.ip().is_unspecified() {
+        reached.set_ip(if listens.is_ipv4() {
+            Ipv4Addr::LOCALHOST.into()
+        } else {
+            Ipv6Addr::LOCALHOST.into()
+        });
+    }
+    reached.to_string()
 }
 
 /// The document that reaches the data plane by its socket.

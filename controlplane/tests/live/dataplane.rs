@@ -63,6 +63,8 @@ impl Dataplane {
                 host: "here".into(),
                 pid: 42,
                 started_ns: held.started_ns,
+                // Everywhere; from the same machine that is reached on loopback.
+                health: Some("0.0.0.0:9101".parse().unwrap()),
             })),
             Ask::Status => Ok(json!({"workers": [], "of": "a test"})),
             Ask::GetDocuments => value(serde_json::to_value(Documents {

@@ -15,6 +15,7 @@ use bus::link::{Answer, Ask, Fault, FaultCode, Hello, Replaced, Request};
 use documents::Held;
 use serde::Serialize;
 use serde_json::Value;
+use std::net::SocketAddr;
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 use tracing::warn;
@@ -43,8 +44,14 @@ impl Control {
             host: host.trim().to_owned(),
             pid: std::process::id(),
             started_ns: crate::clock::utc_now_ns(),
+            health: None,
         };
         Control { server, asked, held, hello }
+    }
+
+    /// Says where metrics and health of the process are.
+    pub fn tell_health(&mut self, address: Option<SocketAddr>) {
+        self.hello.health = address;
     }
 
     /// Where it listens.
