@@ -101,6 +101,16 @@ fn the_image_is_built_and_every_program_in_it_runs_as_nobody_and_takes_its_sampl
         let program = format!("feedplane-{service}");
         store.run("feedplane", &[], &[&program, "--config", &document, "--check"]).unwrap();
     }
+    // The init container, with the rights of the manifest: it finds everything but the interfaces, which are not here.
+    let rights =
+        ["--user=0", "--cap-add=BPF,NET_ADMIN,NET_RAW,IPC_LOCK", "--security-opt=seccomp=unconfined"];
+    let check = ["feedplane", "check", "--config", "/etc/feedplane/dataplane.yaml"];
+    let said = store.run("feedplane", &rights, &check).unwrap_err().to_string();
+    assert!(said.contains("there is no interface \"eth1\""), "{said}");
+    let finding = |of: &str| said.lines().find(|line| line.contains(of)).unwrap_or_default().to_owned();
+    for of in ["capabilities", "load XDP program", "open AF_XDP socket"] {
+        assert!(finding(of).starts_with("ok "), "{said}");
+    }
     let shell = store.run("feedplane", &[], &["/bin/sh", "-c", "true"]);
     assert!(shell.is_err(), "there is no shell in the image");
 }
