@@ -7,6 +7,7 @@ use deployment_tests::tool_or_skip;
 use deployment_tests::tools::{on_path, repository, run};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 const PROGRAMS: [&str; 7] = [
     "feedplane",
@@ -28,7 +29,7 @@ struct Store {
 impl Store {
     /// What is needed to build and to run, or why it is not there.
     fn new() -> Result<Store> {
-        for tool in ["podman", "runc", "apt-get", "dpkg-deb", "strip"] {
+        for tool in ["podman", "runc", "unshare", "apt-get", "dpkg-deb", "strip"] {
             on_path(tool)?;
         }
         let folder = tempfile::Builder::new().prefix("feedplane-images-").tempdir()?;
@@ -42,7 +43,7 @@ impl Store {
 
     /// Builds an image; whether it could be had.
     fn build(&self, image: &str, programs: &Path) -> Result<()> {
-        let mut script = Command::new(repository().join("k8s/images/build.sh"));
+        let mut script = alone(&repository().join("k8s/images/build.sh"));
         for option in self.options() {
             script.args(["--podman", &option]);
         }
@@ -62,7 +63,7 @@ impl Store {
     fn run(&self, image: &str, options: &[&str], command: &[&str]) -> Result<String> {
         let image = format!("localhost/{image}:{}", env!("CARGO_PKG_VERSION"));
         let documents = format!("{}:/etc/feedplane:ro", repository().join("k8s/base/documents").display());
-        let mut podman = Command::new("podman");
+        let mut podman = alone(Path::new("podman"));
         podman
             .args(self.options())
             .args(["--runtime", "runc", "run", "--rm", "--network=none", "--read-only", "--tmpfs=/tmp"])
@@ -73,6 +74,29 @@ impl Store {
             .args(command);
         run(&mut podman)
     }
+}
+
+/// What tidies up after the last container may still be writing for a moment.
+impl Drop for Store {
+    fn drop(&mut self) {
+        for _ in 0..50 {
+            let removed = std::fs::remove_dir_all(self.folder.path());
+            if removed.is_ok() && !self.folder.path().exists() {
+                std::thread::sleep(Duration::from_millis(200));
+            }
+            if !self.folder.path().exists() {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+}
+
+/// A command with mounts of its own: podman's end with it, however it ends, and the store's folder can be removed.
+fn alone(program: &Path) -> Command {
+    let mut command = Command::new("unshare");
+    command.arg("--mount").arg(program);
+    command
 }
 
 fn is_root() -> bool {
