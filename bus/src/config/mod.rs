@@ -18,8 +18,8 @@ mod validate;
 pub use archiver::{ArchiverDocument, BatchSection, RetentionSection};
 pub use controlplane::{ControlplaneDocument, ControlplaneLimits, TlsSection};
 pub use dataplane::{
-    BackendChoice, ControlSection, DataplaneDocument, PublisherSection, ReceiveSection, StatusSection, WaitStrategy,
-    WorkerSection, XdpModeChoice,
+    BackendChoice, ControlSection, DataplaneDocument, PublisherSection, ReceiveSection, StatusSection,
+    WaitStrategy, WorkerSection, XdpModeChoice,
 };
 pub use features::{
     Bars, Change, FEATURE_LEVELS_MAX, FEATURE_SET_NAME_BYTES_MAX, FEATURE_SETS_MAX, FEATURE_VALUES_MAX,

@@ -133,7 +133,8 @@ fn standard(path: &str, method: &str, operation: &mut Value) {
     };
     let paged = parameters.iter().any(|parameter| parameter["name"] == "cursor");
     let mut header = |name: &str, length_max: usize, text: &str| {
-        parameters.push(json!({"name": name, "in": "header", "description": text, "schema": {"type": "string",
+        parameters
+            .push(json!({"name": name, "in": "header", "description": text, "schema": {"type": "string",
             "minLength": 1, "maxLength": length_max, "pattern": "^[!-~]([ -~]*[!-~])?$"}}));
     };
     if changes && !open {

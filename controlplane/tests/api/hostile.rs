@@ -1,8 +1,8 @@
 //! What nobody means: refused with a problem that says why, entered in the audit within bounds, and nothing changed.
 
+use crate::common::{Plane, feeds, request};
 use axum::body::Body;
 use axum::http::StatusCode;
-use crate::common::{Plane, feeds, request};
 use controlplane::access::{BODY_BYTES_MAX, Role};
 use controlplane::config::Kind;
 use serde_json::{Value, json};
@@ -67,7 +67,8 @@ async fn a_body_that_is_too_large_or_of_another_kind_is_refused() {
     let reply = plane.call(request("PUT", &token, "/v1/config/feeds", &[FIRST, JSON], huge)).await;
     assert_eq!(reply.status, StatusCode::PAYLOAD_TOO_LARGE, "{}", reply.problem());
     let full = format!("{}{}", " ".repeat(BODY_BYTES_MAX - 2), "{}");
-    let reply = plane.call(request("PUT", &token, "/v1/config/feeds", &[FIRST, JSON], Body::from(full))).await;
+    let reply =
+        plane.call(request("PUT", &token, "/v1/config/feeds", &[FIRST, JSON], Body::from(full))).await;
     assert_eq!(reply.status, StatusCode::UNPROCESSABLE_ENTITY, "as large as it may be, and nothing in it");
     for kind in ["text/plain", "application/xml", "multipart/form-data", "application/json2", ""] {
         let headers = [FIRST, ("content-type", kind)];
@@ -127,7 +128,8 @@ async fn refusals_without_a_token_do_not_fill_the_audit() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_token_and_one_address_get_so_many_requests_a_second() {
-    let limits = json!({"requests_per_second": 2, "address_requests_per_second": 4, "wrong_tokens_per_minute": 3});
+    let limits =
+        json!({"requests_per_second": 2, "address_requests_per_second": 4, "wrong_tokens_per_minute": 3});
     let plane = Plane::with("unix:///nonexistent", limits).await;
     let (one, other) = (plane.token(Role::Viewer).await, plane.token(Role::Viewer).await);
     let limited = async |token: &str, times: usize| {

@@ -1,8 +1,8 @@
 //! kill −9 in the middle of changes: of each change there is all or nothing, and who did not hear may ask again.
 
 use crate::common::feeds;
-use controlplane::store::{AuditQuery, Store};
 use crate::process::Process;
+use controlplane::store::{AuditQuery, Store};
 use rand::{RngExt, SeedableRng};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -34,7 +34,8 @@ fn write(process: &Process, writer: usize, round: u64, over: &AtomicBool) -> Vec
     for count in 0.. {
         let Some((_, now)) = process.call("GET", "/v1/config/feeds", &[], "") else { break };
         let name = format!("r{round}-w{writer}-{count}");
-        let mut asked = Asked { key: name.clone(), name, base: now["version"].as_u64().unwrap_or(0), answer: None };
+        let mut asked =
+            Asked { key: name.clone(), name, base: now["version"].as_u64().unwrap_or(0), answer: None };
         asked.answer = put(process, &asked);
         let heard = asked.answer.is_some();
         all.push(asked);
@@ -106,7 +107,9 @@ fn look(folder: &std::path::Path, asked: &[Asked]) {
         audited.reverse();
         assert_eq!(audited, versions, "each version has its entry");
         for it in asked {
-            let Some((status, answer)) = it.answer.as_ref().filter(|(status, _)| *status < 300) else { continue };
+            let Some((status, answer)) = it.answer.as_ref().filter(|(status, _)| *status < 300) else {
+                continue;
+            };
             let version = answer["version"].as_u64().unwrap();
             let there = store.version("feeds", version).await.unwrap();
             let there = there.unwrap_or_else(|| panic!("{status} was answered and {version} is not there"));
@@ -115,7 +118,9 @@ fn look(folder: &std::path::Path, asked: &[Asked]) {
         }
         let mut names: Vec<Value> = Vec::new();
         for version in versions {
-            names.push(store.version("feeds", version).await.unwrap().unwrap().document["feeds"][0]["name"].clone());
+            names.push(
+                store.version("feeds", version).await.unwrap().unwrap().document["feeds"][0]["name"].clone(),
+            );
         }
         let all = names.len();
         names.sort_by_key(Value::to_string);
@@ -143,7 +148,8 @@ fn a_process_that_is_asked_to_end_ends_and_its_first_token_is_shown_once() {
     let again = Process::start(folder.path(), json!({"seed": {"feeds": seed}}));
     let (status, answer) = again.call("GET", "/v1/config/feeds", &[], "").unwrap();
     assert_eq!((status, &answer["version"]), (200, &json!(1)), "a document that has a version is not seeded");
-    let head = "GET /v1/whoami HTTP/1.1\r\nhost: x\r\nauthorization: Bearer a\r\nauthorization: Bearer b\r\n\r\n";
+    let head =
+        "GET /v1/whoami HTTP/1.1\r\nhost: x\r\nauthorization: Bearer a\r\nauthorization: Bearer b\r\n\r\n";
     for tricks in [head, "GET /v1/whoami HTTP/1.1\r\nhost: x\r\na b: c\r\n\r\n"] {
         use std::io::{Read, Write};
         let mut stream = std::net::TcpStream::connect(again.address).unwrap();

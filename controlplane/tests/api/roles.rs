@@ -1,9 +1,9 @@
 //! Every route × every credential, generated from the served description: a new route cannot be forgotten, and one that
 //! does not say who may call it does not come into being.
 
+use crate::common::{Plane, request};
 use axum::body::Body;
 use axum::http::StatusCode;
-use crate::common::{Plane, request};
 use controlplane::access::Role;
 use controlplane::config::Kind;
 use serde_json::{Value, json};
@@ -83,8 +83,17 @@ async fn every_route_lets_in_exactly_whom_its_description_says() {
     let secret = tokens[2].1.rsplit('_').next().unwrap();
     let wrong_secret = tokens[2].1.replace(secret, &"0".repeat(64));
     let unknown_id = format!("fp_{}_{secret}", "0".repeat(12));
-    let wrong =
-        ["", "fp_", "x", "fp_1_2", &expired, &revoked, &wrong_secret, &unknown_id, &tokens[0].1.to_uppercase()];
+    let wrong = [
+        "",
+        "fp_",
+        "x",
+        "fp_1_2",
+        &expired,
+        &revoked,
+        &wrong_secret,
+        &unknown_id,
+        &tokens[0].1.to_uppercase(),
+    ];
     let calls = calls(&plane.get(&tokens[0].1, "/v1/openapi.json").await.json());
     assert!(calls.len() > 60, "{}", calls.len());
     let refused = [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN];
@@ -121,7 +130,9 @@ async fn a_service_that_is_written_in_escapes_needs_the_same_role() {
         let reply = plane.send("PUT", &operator, path, &[("if-none-match", "*")], &json!({})).await;
         assert_eq!(reply.status, StatusCode::FORBIDDEN, "{path}");
     }
-    for path in ["/v1/config/STRATEGY", "/v1/config/strategy/", "/v1//config/strategy", "/v1/config/%2e%2e/halt"] {
+    for path in
+        ["/v1/config/STRATEGY", "/v1/config/strategy/", "/v1//config/strategy", "/v1/config/%2e%2e/halt"]
+    {
         let reply = plane.send("PUT", &operator, path, &[("if-none-match", "*")], &json!({})).await;
         assert_eq!(reply.status, StatusCode::NOT_FOUND, "{path}");
     }

@@ -1,7 +1,7 @@
 //! The store: only added to, chained, the same on SQLite and PostgreSQL.
 
-use axum::http::StatusCode;
 use crate::common::{Plane, feeds};
+use axum::http::StatusCode;
 use controlplane::access::Role;
 use controlplane::store::Store;
 use lab::postgres::{PostgresOptions, PostgresServer};
@@ -29,8 +29,12 @@ async fn some_changes(plane: &Plane) {
     let page = plane.get(&token, "/v1/audit?action=put_config&limit=1").await.json();
     assert_eq!(page["items"][0]["outcome"], "refused", "{page}");
     let cursor = page["next_cursor"].as_str().unwrap();
-    let next = plane.get(&token, &format!("/v1/audit?action=put_config&limit=1&cursor={cursor}")).await.json();
-    assert_eq!((&next["items"][0]["outcome"], &next["items"][0]["target"]), (&json!("done"), &json!("feeds")));
+    let next =
+        plane.get(&token, &format!("/v1/audit?action=put_config&limit=1&cursor={cursor}")).await.json();
+    assert_eq!(
+        (&next["items"][0]["outcome"], &next["items"][0]["target"]),
+        (&json!("done"), &json!("feeds"))
+    );
     assert_eq!(next["items"][0]["before"]["feeds"]["version"], 1, "{next}");
     assert_eq!(next["items"][0]["after"]["feeds"]["changes"][0]["path"], "feeds[nq]", "{next}");
     let none = plane.get(&token, "/v1/audit?who=nobody").await.json();
