@@ -17,7 +17,7 @@ help: ## this list
 	echo
 	echo '  CAPTURE=file.pcap make demo     plays that capture instead of a synthetic session (SCHEMA=templates.xml for MDP 3.0)'
 	echo '  DBN=file OUT=folder make chain   TICK_SIZE and MULTIPLIER, too, when it is no E-mini S&P 500'
-	echo '  TABLES="b c" make bench         only these tables (a receiver, b arbiter, c decode, d redis, e latency, f book, g features, h archive, i risk, j tick to order, k backtest, l model scores)'
+	echo '  TABLES="b c" make bench         only these tables (a receiver, b arbiter, c decode, d redis, e latency, f book, g features, h archive, i risk, j tick to order, k backtest, l model scores, m event clients)'
 	echo '  FEEDPLANE_CAPTURES=folder       runs the tests on real exchange captures, too'
 
 setup: ## install what is missing (Debian packages as root, Python environments); changes nothing the second time

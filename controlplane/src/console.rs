@@ -2,7 +2,7 @@
 //! that a person gives it, as every other client does.
 //!
 //! Three kinds of path: `/assets/…`, whose names carry a hash of their content and can be kept for ever; the pages of
-//! [`PAGES`], all of them the same document, which looks at its own address; everything else is not the console's.
+//! `PAGES`, all of them the same document, which looks at its own address; everything else is not the console's.
 
 use axum::Router;
 use axum::body::Body;

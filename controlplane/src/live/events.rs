@@ -8,7 +8,7 @@
 //! ```
 //!
 //! Who owns what: the [`Hub`] the channel and the places, a pump its client's frames. Invariants: a sender never waits; a
-//! client's memory is [`FRAMES_WAITING`] references and what lies in its socket; a client that was too slow is told how
+//! client's memory is `FRAMES_WAITING` references and what lies in its socket; a client that was too slow is told how
 //! much it missed, and one that takes nothing for [`STUCK_AFTER`] loses its place.
 
 use super::now_ns;
