@@ -306,7 +306,7 @@ fn missing_rights_and_wrong_passwords_say_what_to_do() {
     writer.ask(&["ACL", "SETUSER", "blind", "on", ">secret", "~other", "+@all"]);
     for (user, password, advice) in [
         ("blind", "secret", "the rights that docs/consumers.md lists"),
-        ("blind", "wrong", "a password in the address"),
+        ("blind", "wrong", "give the password there or in REDISCLI_AUTH"),
     ] {
         let url = format!("{}?user={user}&pass={password}", server.url().replace("unix:", "redis+unix:"));
         let mut reader = Reader::new(&url, 100).unwrap();
