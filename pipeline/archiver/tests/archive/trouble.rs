@@ -94,7 +94,14 @@ fn what_an_emptied_redis_has_lost_is_a_gap_row_and_the_rest_goes_on() {
     rig.signal(0, libc::SIGSTOP);
     // A read that waits would be answered while it is stopped.
     let mut redis = rig.redis();
-    redis::cmd("CLIENT").arg("KILL").arg("TYPE").arg("normal").arg("SKIPME").arg("yes").exec(&mut redis).unwrap();
+    redis::cmd("CLIENT")
+        .arg("KILL")
+        .arg("TYPE")
+        .arg("normal")
+        .arg("SKIPME")
+        .arg("yes")
+        .exec(&mut redis)
+        .unwrap();
     add_ticks(&mut redis, 11, 10).unwrap();
     rig.redis.restart_empty().unwrap();
     add_ticks(&mut rig.redis(), 21, 10).unwrap();
