@@ -177,9 +177,10 @@ fn an_order_is_followed_by_its_id_from_the_tick_to_the_report() {
     let gateway = rig.gateway();
     let moving = Moving::start(&rig.server.url(), 1, market);
     let service = rig.service("a");
-    rig.wait("it sends", |rig| rig.length(ORDER_INSTRUCTIONS) > 30);
+    // Cancels, too, of which each has a cause of its own.
+    rig.wait("it sends", |rig| rig.length(ORDER_INSTRUCTIONS) > 120);
     drop(moving);
-    std::thread::sleep(Duration::from_millis(300));
+    std::thread::sleep(Duration::from_millis(500));
     let ticks: Vec<(String, Vec<Vec<u8>>)> = rig.ask(&["XRANGE", "raw_market_data", "-", "+"]);
     let ticks: std::collections::BTreeSet<(u64, u64)> = ticks
         .iter()
