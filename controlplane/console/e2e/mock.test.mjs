@@ -259,6 +259,7 @@ describe("the console on a mock", { skip: missing !== undefined }, () => {
 
   it("shows a book and trades that move, and finds an instrument by its symbol", async () => {
     const page = await visit(mock.tokens.viewer);
+    await page.getByRole("heading", { name: "Pipeline" }).waitFor();
     await page.keyboard.press("/");
     await page.waitForFunction(() => document.activeElement?.id === "instrument-search");
     await page.keyboard.type("aap");

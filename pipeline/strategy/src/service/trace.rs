@@ -33,11 +33,15 @@ impl From<&FeatureRecord<'_>> for Cause {
     }
 }
 
-/// What came of a tick or of features.
+/// What came of a tick or of features, or of the time that went on until then: that names no tick.
 pub(super) fn caused(outputs: &[Output], cause: &Cause) {
     let Cause { by, channel_id, sequence, ts_recv } = *cause;
     for output in outputs {
         match output {
+            Output::Instruction(Instruction { id, strategy, instrument_id, action, cause_ns: 0, .. }) => {
+                let action = word(action);
+                debug!(trace = %id, by = "time", strategy, instrument_id, action, "instruction made");
+            }
             Output::Instruction(Instruction { id, strategy, instrument_id, action, .. }) => {
                 let action = word(action);
                 debug!(trace = %id, by, channel_id, sequence, ts_recv, strategy, instrument_id, action, "instruction made");
