@@ -282,6 +282,15 @@ function Help(): JSX.Element {
   );
 }
 
+/** Focuses what a page is about to show: at the first frame that has it, within two seconds or so. */
+function focusWhenThere(selector: string, frames = 120): void {
+  requestAnimationFrame(() => {
+    const found = document.querySelector<HTMLElement>(selector);
+    if (found !== null) found.focus();
+    else if (frames > 0) focusWhenThere(selector, frames - 1);
+  });
+}
+
 /** Keys work where nothing is typed and no dialog is open. `g` waits a second for the page's letter. */
 function useKeys(): void {
   useEffect(() => {
@@ -302,7 +311,7 @@ function useKeys(): void {
       else if (key === "d") nextTheme();
       else if (key === "/") {
         go("/market");
-        setTimeout(() => document.querySelector<HTMLInputElement>("#instrument-search")?.focus(), 0);
+        focusWhenThere("#instrument-search");
       } else return;
       event.preventDefault();
     };
