@@ -121,7 +121,6 @@ pub(super) async fn halt(
     request_body(content = Option<Reason>, content_type = "application/json"),
     responses(
         (status = 200, description = "Stored, and said to Redis", body = TradingAnswer),
-        (status = 202, description = "Stored; said as soon as Redis is there", body = TradingAnswer),
         (status = 412, description = "Somebody has set the state since it was looked at", body = Problem),
         (status = 428, description = "A halt is lifted only by who says which: If-Match", body = Problem),
     )
@@ -142,7 +141,6 @@ pub(super) async fn reduce(
     request_body(content = Option<Reason>, content_type = "application/json"),
     responses(
         (status = 200, description = "Stored, and said to Redis", body = TradingAnswer),
-        (status = 202, description = "Stored; said as soon as Redis is there", body = TradingAnswer),
         (status = 412, description = "Somebody has set the state since it was looked at", body = Problem),
         (status = 428, description = "Say which state you lift: If-Match", body = Problem),
     )
