@@ -39,8 +39,7 @@ console() {
         echo 'SKIPPED: console tests: its packages are not installed (Debian: nodejs, npm)'
         return
     fi
-    # A browser on two busy cores can be slower than any wait: only what fails twice has failed.
-    (cd controlplane/console && npm run --silent test && { e2e/run.sh || { echo 'console: once more'; e2e/run.sh; }; })
+    (cd controlplane/console && npm run --silent test && e2e/run.sh)
 }
 
 summary() {

@@ -112,6 +112,11 @@ impl Folder {
         }
     }
 
+    /// Entries in the stream of ticks.
+    pub(crate) fn published(&self) -> u64 {
+        redis::cmd("XLEN").arg(bus::names::RAW_MARKET_DATA).query(&mut self.redis().unwrap()).unwrap()
+    }
+
     /// Whether the stream reaches to the end of what was sent.
     pub(crate) fn has_all(&self) -> bool {
         let last = &self.sent()["channels"][0]["last_sequence"];
