@@ -137,6 +137,9 @@ fn show(based: &[Based], checked: &Value, quiet: bool) -> bool {
                 changes::text(changes).trim_end()
             ),
         }
+        for line in changes::rehearsal(checked, &wanted.service) {
+            eprintln!("  data plane: {line}");
+        }
     }
     unchanged
 }

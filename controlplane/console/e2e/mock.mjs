@@ -378,12 +378,18 @@ async function config(world, url, parts, request, response, who, role, need) {
     return problem(response, 422, "Unprocessable Content", "the document cannot be used", { errors });
   }
   const changes = diff(latest.document, document);
-  if (url.searchParams.get("dry_run") === "true") return answer(response, 200, { ...head({ ...latest, version: latest.version + 1, by: who, reason }), dry_run: true, unchanged: changes.length === 0, changes });
+  if (url.searchParams.get("dry_run") === "true") return answer(response, 200, { ...head({ ...latest, version: latest.version + 1, by: who, reason }), dry_run: true, unchanged: changes.length === 0, changes, ...rehearsed(service, changes) });
   const entry = { version: latest.version + 1, document, by: who, reason, time_ns: ns() };
   versions.push(entry);
   log(world, who, role, view === "rollback" ? "rollback" : "put_config", service, "done", 200, reason, changes.map((c) => c.before), changes.map((c) => c.after));
   send(world, "config", { time_ns: ns(), ...head(entry) });
   return answer(response, 200, { ...head(entry), dry_run: false, unchanged: false, changes }, { ETag: `"${entry.version}"` });
+}
+
+/** Of the data plane's own document all waits for a start; feeds are taken while packets flow. */
+function rehearsed(service, changes) {
+  if (service !== "feeds" && service !== "dataplane") return {};
+  return { rehearsal: { problem: null, restart_needed: service === "dataplane" ? changes.map((change) => change.path) : [], notes: [] } };
 }
 
 function page(dist, path, response) {

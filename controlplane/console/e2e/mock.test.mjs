@@ -186,10 +186,53 @@ describe("the console on a mock", { skip: missing !== undefined }, () => {
     await added.getByLabel("group").fill("239.1.1.1");
     await added.getByLabel("port").fill("30001");
     await page.getByRole("button", { name: "Review changes" }).click();
+    await page.getByRole("dialog").getByText("would take it while packets flow").waitFor();
     await page.getByRole("dialog").getByLabel("Reason").fill("a third feed");
     await page.getByRole("button", { name: "Apply as version 2" }).click();
     await page.getByText("version 2", { exact: true }).waitFor();
     assert.deepEqual(mock.world.versions.feeds.at(-1).document.feeds[2], { name: "iex", channel_id: 7, publisher_id: 2, protocol: "itch50", lines: { a: { group: "239.1.1.1", port: 30001 } } });
+  });
+
+  it("says before it is applied what waits for a start of the data plane", async () => {
+    const page = await visit(mock.tokens.operator, { path: "/config/dataplane" });
+    await page.getByRole("button", { name: "Text", exact: true }).click();
+    const text = page.getByLabel("Document as YAML or JSON");
+    const before = await text.inputValue();
+    assert.match(before, /core: \d+/);
+    await text.fill(before.replace(/core: \d+/, "core: 7"));
+    await page.getByRole("button", { name: "Review changes" }).click();
+    const dialog = page.getByRole("dialog", { name: "What changes in dataplane" });
+    await dialog.getByText("Only a start of the data plane takes it").waitFor();
+    await accessible(page, "rehearsal");
+    await picture(page, "mock-rehearsal");
+    await dialog.getByRole("button", { name: "Back" }).click();
+    assert.equal(mock.world.versions.dataplane.length, 1, "nothing was applied");
+    noComplaints(page);
+  });
+
+  it("detaches and attaches an interface after a question, and offers neither to a viewer", async () => {
+    const page = await visit(mock.tokens.operator, { path: "/machine" });
+    const nic = page.getByRole("region", { name: "Interface eth1" });
+    await nic.getByRole("button", { name: "Detach" }).click();
+    const asked = page.getByRole("dialog", { name: "Detach the steering program: eth1" });
+    await asked.getByText("A feed whose only line is on eth1 goes silent").waitFor();
+    await accessible(page, "detach dialog");
+    await asked.getByRole("button", { name: "Cancel" }).click();
+    assert.notEqual(mock.world.counters["detached eth1"], true, "asked, and not done");
+    await nic.getByRole("button", { name: "Detach" }).click();
+    await asked.getByRole("button", { name: "Detach" }).click();
+    await nic.getByText("detached").waitFor();
+    assert.equal(mock.world.counters["detached eth1"], true);
+    await accessible(page, "detached");
+    await picture(page, "mock-detached");
+    await nic.getByRole("button", { name: "Attach" }).click();
+    await page.getByRole("dialog", { name: "Attach the steering program: eth1" }).getByRole("button", { name: "Attach" }).click();
+    await nic.getByRole("button", { name: "Detach" }).waitFor();
+    assert.equal(mock.world.counters["detached eth1"], false);
+    noComplaints(page);
+    const viewer = await visit(mock.tokens.viewer, { path: "/machine" });
+    await viewer.getByText("eth1").first().waitFor();
+    assert.equal(await viewer.getByRole("button", { name: /Detach|Attach|Replace programs/ }).count(), 0);
   });
 
   it("makes the first version of a document that has none", async () => {

@@ -1,12 +1,13 @@
 //! Documents with versions: `/v1/config`.
 
 use crate::access::{Caller, Intent, Role};
-use crate::api::{Answer, Body, Page, PageQuery, Path, Problem, Query, Stopped};
+use crate::api::{Answer, Body, FieldProblem, Page, PageQuery, Path, Problem, Query, Stopped};
 use crate::app::App;
 use crate::config::{
-    Accepted, Difference, DocumentBody, Edit, Expected, Kind, NewDocument, Proposal, Written, differences,
-    propose, to_yaml,
+    self, Accepted, Difference, DocumentBody, Edit, Expected, Kind, NewDocument, Proposal, Proposed,
+    Rehearsal, Written, differences, models_named, propose, to_yaml,
 };
+use crate::link::LinkError;
 use crate::live::Convergence;
 use crate::store::{Version, VersionHead};
 use axum::Json;
@@ -14,6 +15,8 @@ use axum::extract::State;
 use axum::http::header::{ACCEPT, ETAG};
 use axum::http::{HeaderMap, HeaderName};
 use axum::response::{IntoResponse, Response};
+use bus::Sha256Sum;
+use bus::link::{FaultCode, LinkService, Taken};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -196,13 +199,52 @@ fn refused(kind: Kind, caller: &Caller) -> Problem {
     ))
 }
 
-/// Proposes, and has accepted versions distributed.
+/// Proposes, and has accepted versions distributed. After a dry run the data plane is asked, too.
 pub(super) async fn proposed(app: &App, intent: &Intent, proposal: Proposal) -> Result<Answer, Stopped> {
-    let (answer, changed) = propose(&app.store, intent, proposal).await?;
-    if !changed.is_empty() {
-        app.live.changed();
+    let several = proposal.several;
+    let models = models_named(&app.store, &proposal).await?;
+    let cards = app.live.lookups().model_cards(models).await;
+    match propose(&app.store, intent, proposal, &cards).await? {
+        Proposed::Made { answer, changed } => {
+            if !changed.is_empty() {
+                app.live.changed();
+            }
+            Ok(answer)
+        }
+        Proposed::Checked { mut accepted, different } => {
+            let mut of_dataplane = different.iter().filter_map(|(kind, document)| {
+                let service = LinkService::ALL.into_iter().find(|it| it.word() == kind.service())?;
+                Some((*kind, service, document))
+            });
+            // Both at once it cannot be asked about: each would be held against what the other is now.
+            if let (Some((kind, service, document)), None) = (of_dataplane.next(), of_dataplane.next()) {
+                let said = rehearsed(app, service, document).await?;
+                let of_kind = accepted.iter_mut().find(|one| one.head.service == kind.service());
+                of_kind.into_iter().for_each(|one| one.rehearsal.clone_from(&said));
+            }
+            Ok(config::answer(accepted, several)?)
+        }
     }
-    Ok(answer)
+}
+
+/// What the data plane says of a document that it is only to check; none when there is no data plane.
+async fn rehearsed(app: &App, service: LinkService, document: &Value) -> Result<Option<Rehearsal>, Problem> {
+    let Some(dataplane) = app.live.dataplane() else { return Ok(None) };
+    let text = document.to_string();
+    // A dry run keeps nothing: any number that a version can have does.
+    let asked = dataplane.set_document(service, 1, Sha256Sum::of(text.as_bytes()), &text, true).await;
+    match asked {
+        Ok(Taken { restart_needed, notes, .. }) => {
+            Ok(Some(Rehearsal { problem: None, restart_needed, notes }))
+        }
+        Err(LinkError::Refused(fault)) if fault.code == FaultCode::Invalid => {
+            let problem = Problem::invalid(format!("the data plane would refuse it: {}", fault.message));
+            let service = Some(service.word().to_owned());
+            let errors = fault.errors.into_iter().map(FieldProblem::from);
+            Err(problem.with_errors(errors.map(|error| FieldProblem { service: service.clone(), ..error })))
+        }
+        Err(error) => Ok(Some(Rehearsal { problem: Some(error.to_string()), ..Rehearsal::default() })),
+    }
 }
 
 /// The newest version of a document. YAML with `Accept: application/yaml`.

@@ -8,7 +8,6 @@ use crate::config::{
     DocumentBody, Edit, Expected, NewDocument, PART_NAME_BYTES_MAX, PARTS, Part, Place, Proposal,
 };
 use axum::extract::State;
-use axum::http::StatusCode;
 use axum::routing::{MethodRouter, get};
 use axum::{Json, Router};
 use serde_json::{Map, Value, json};
@@ -68,8 +67,7 @@ fn tagged(version: u64, body: Value) -> Tagged {
 
 /// One as it is shown: what it is to be, and what it does.
 fn shown(app: &App, part: &Part, name: &str, config: &Value) -> Value {
-    let live = app.live.convergence(part.kind.service());
-    json!({"name": name, "config": config, "live": live})
+    json!({"name": name, "config": config, "live": app.live.part(part, name)})
 }
 
 async fn list(app: App, part: &'static Part, query: PageQuery) -> Result<Tagged, Problem> {
@@ -108,8 +106,10 @@ async fn change(
     let listed = matches!(part.place, Place::Listed { .. });
     let expected = match intent.precondition {
         Precondition::Absent if value.is_none() => {
+            let newest = app.store.newest_head(part.kind.service()).await;
+            let head = newest.map_err(Problem::from)?;
             let message = "nothing is deleted that must not be there; send If-Match: \"<version>\"";
-            return Err(Problem::new(StatusCode::PRECONDITION_FAILED, message).into());
+            return Err(Problem::stale(message, head.map_or(0, |head| head.version)).into());
         }
         Precondition::Absent if listed => Expected::PartAbsent,
         _ => Expected::Version(intent.demand_version()?),
@@ -159,7 +159,7 @@ fn operation(part: &Part, verb: &str, summary: String, changes: bool) -> Value {
 fn item(part: &Part) -> Value {
     json!({"type": "object", "required": ["name", "config", "live"], "properties": {
         "name": {"type": "string"}, "config": schema_of(part),
-        "live": {"$ref": "#/components/schemas/Convergence"}}})
+        "live": {"$ref": "#/components/schemas/PartLive"}}})
 }
 
 fn list_operation(part: &Part) -> Value {

@@ -4,6 +4,7 @@ use super::{Problem, config, describe, health, parts, tokens};
 use crate::access::{Operations, OperationsError, gate, guard};
 use crate::app::App;
 use crate::console;
+use crate::live::PartLive;
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::Request;
@@ -14,11 +15,17 @@ use axum::response::IntoResponse;
 use axum::routing::get;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
+use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
+
+/// Schemas that no handler's own description refers to: those of parts are made from the documents.
+#[derive(OpenApi)]
+#[openapi(components(schemas(PartLive)))]
+struct Schemas;
 
 /// The description of the API, and its routes without anything in front of them.
 fn described() -> (Router<App>, Value) {
-    let (router, openapi) = OpenApiRouter::default()
+    let (router, openapi) = OpenApiRouter::with_openapi(Schemas::openapi())
         .merge(config::router())
         .merge(tokens::router())
         .merge(health::router())

@@ -1,6 +1,6 @@
 //! What holds between documents. A document that has no version yet is not checked against.
 
-use super::{Kind, Typed};
+use super::{Cards, Kind, Typed, models};
 use crate::api::FieldProblem;
 use bus::config::{
     DataplaneDocument, FeaturesDocument, FeedsDocument, GatewayDocument, OfiSource, RuleAction, RulePrice,
@@ -16,8 +16,8 @@ const EXPRESSION_DEPTH_MAX: u16 = 64;
 /// All documents, as they would be.
 pub type Documents = BTreeMap<Kind, Typed>;
 
-/// Everything that does not fit together.
-pub fn problems(documents: &Documents) -> Vec<FieldProblem> {
+/// Everything that does not fit together. Of models what their cards say.
+pub fn problems(documents: &Documents, cards: &Cards) -> Vec<FieldProblem> {
     let mut found = Vec::new();
     let feeds = documents.get(&Kind::Feeds).and_then(Typed::feeds);
     let dataplane = documents.get(&Kind::Dataplane).and_then(Typed::dataplane);
@@ -30,6 +30,9 @@ pub fn problems(documents: &Documents) -> Vec<FieldProblem> {
     }
     if let Some(strategy) = strategy {
         computed(strategy, features, &mut found);
+        if let Some(features) = features {
+            found.extend(models::problems(strategy, features, cards));
+        }
         if let Some(gateway) = gateway {
             venues(strategy, gateway, &mut found);
         }

@@ -6,6 +6,7 @@
 pub mod cross;
 mod diff;
 mod kind;
+mod models;
 mod parts;
 mod propose;
 mod read;
@@ -13,7 +14,8 @@ mod seed;
 
 pub use diff::{Difference, differences};
 pub use kind::{Kind, Typed};
-pub use parts::{PART_NAME_BYTES_MAX, PARTS, Part, Place};
-pub use propose::{Accepted, Edit, Expected, NewDocument, Proposal, propose};
+pub use models::{Cards, models_named};
+pub use parts::{PART_NAME_BYTES_MAX, PARTS, Part, Place, Shows};
+pub use propose::{Accepted, Edit, Expected, NewDocument, Proposal, Proposed, Rehearsal, answer, propose};
 pub use read::{DocumentBody, Written, json_without_doubles, to_yaml};
 pub use seed::seed;

@@ -18,6 +18,25 @@ pub struct Part {
     pub kind: Kind,
     /// Where in the document it is.
     pub place: Place,
+    /// What of its processes' statistics is shown with it.
+    pub shows: Shows,
+}
+
+/// What of the processes' statistics is of a part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shows {
+    /// A channel in the data plane's status.
+    Channel,
+    /// A filter in the data plane's status, on each interface.
+    Filter,
+    /// A worker in the data plane's status.
+    Worker,
+    /// Figures of the process with its name in this label.
+    Labelled(&'static str),
+    /// Figures of this metric.
+    Metric(&'static str),
+    /// All figures of the process: none is of one part alone.
+    Figures,
 }
 
 /// Where in a document a part is.
@@ -43,44 +62,57 @@ pub static PARTS: [Part; 8] = [
         called: "a feed",
         kind: Kind::Feeds,
         place: Place::Listed { list: "feeds", name: "name" },
+        shows: Shows::Channel,
     },
     Part {
         path: "filters",
         called: "a filter",
         kind: Kind::Feeds,
         place: Place::Listed { list: "filters", name: "name" },
+        shows: Shows::Filter,
     },
     Part {
         path: "workers",
         called: "a worker",
         kind: Kind::Dataplane,
         place: Place::Listed { list: "workers", name: "name" },
+        shows: Shows::Worker,
     },
     Part {
         path: "features",
         called: "a feature set",
         kind: Kind::Features,
         place: Place::Listed { list: "sets", name: "name" },
+        shows: Shows::Figures,
     },
     Part {
         path: "strategies",
         called: "a strategy",
         kind: Kind::Strategy,
         place: Place::Listed { list: "strategies", name: "name" },
+        shows: Shows::Labelled("strategy"),
     },
     Part {
         path: "risk-limits",
         called: "the risk limits",
         kind: Kind::Strategy,
         place: Place::Field("risk"),
+        shows: Shows::Metric("feedplane_strategy_denials"),
     },
     Part {
         path: "gateway/sessions",
         called: "a session of the gateway",
         kind: Kind::Gateway,
         place: Place::Listed { list: "sessions", name: "venue" },
+        shows: Shows::Labelled("venue"),
     },
-    Part { path: "archiver", called: "the archiver", kind: Kind::Archiver, place: Place::Whole },
+    Part {
+        path: "archiver",
+        called: "the archiver",
+        kind: Kind::Archiver,
+        place: Place::Whole,
+        shows: Shows::Figures,
+    },
 ];
 
 impl Part {

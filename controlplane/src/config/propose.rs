@@ -1,6 +1,6 @@
 //! How documents are changed: what is wanted is checked against what is there, and becomes the next versions, or nothing.
 
-use super::{Difference, Kind, Part, cross, differences};
+use super::{Cards, Difference, Kind, Part, cross, differences};
 use crate::access::Intent;
 use crate::api::{Answer, FieldProblem, Problem, Stopped};
 use crate::store::{Change, Done, Store, Version, VersionHead};
@@ -69,6 +69,21 @@ pub struct Accepted {
     pub unchanged: bool,
     /// What is different.
     pub changes: Vec<Difference>,
+    /// After a dry run of `feeds` or `dataplane`: what the data plane says of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rehearsal: Option<Rehearsal>,
+}
+
+/// What the data plane says of a document that it was only asked to check.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Rehearsal {
+    /// Why it could not be asked. What it would say is then not known.
+    #[schema(required)]
+    pub problem: Option<String>,
+    /// Fields that only a start can change, as paths: until then they wait.
+    pub restart_needed: Vec<String>,
+    /// What it could not do, in words; it would take the document all the same.
+    pub notes: Vec<String>,
 }
 
 /// A document between what is there and what is to be.
@@ -89,7 +104,27 @@ impl Draft {
     }
 }
 
-/// Changes documents, all or none. The services whose documents have a new version are returned beside the answer.
+/// What became of a proposal.
+#[derive(Debug)]
+pub enum Proposed {
+    /// There are new versions.
+    Made {
+        /// The answer, as it is kept.
+        answer: Answer,
+        /// The documents that have one.
+        changed: Vec<Kind>,
+    },
+    /// There are none: it was a dry run, or everything is so already.
+    Checked {
+        /// What became of each document.
+        accepted: Vec<Accepted>,
+        /// Those that would be different, as they would be.
+        different: Vec<(Kind, Value)>,
+    },
+}
+
+/// Changes documents, all or none. `cards` are those of the models that are named ([`models_named`](super::models_named)), as
+/// far as they are known.
 ///
 /// # Errors
 /// 412 with the version that is there; 422 with everything that is wrong; what [`Store::begin`] and the store say.
@@ -97,7 +132,8 @@ pub async fn propose(
     store: &Store,
     intent: &Intent,
     proposal: Proposal,
-) -> Result<(Answer, Vec<Kind>), Stopped> {
+    cards: &Cards,
+) -> Result<Proposed, Stopped> {
     let mut change = store.begin(intent).await?;
     let mut current = BTreeMap::new();
     for kind in Kind::ALL {
@@ -110,12 +146,14 @@ pub async fn propose(
     for edit in proposal.edits {
         drafts.push(draft(&mut change, &current, edit).await?);
     }
-    check(&current, &drafts, several)?;
+    check(&current, &drafts, several, cards)?;
     let reason = intent.reason.clone().unwrap_or_default();
     if intent.dry_run || drafts.iter().all(Draft::is_unchanged) {
+        let different = drafts.iter().filter(|draft| !draft.is_unchanged());
+        let different = different.map(|draft| (draft.kind, draft.document.clone())).collect();
         let time_ns = change.time_ns;
-        let accepted = drafts.into_iter().map(|draft| would_be(draft, intent, &reason, time_ns));
-        return Ok((answer(accepted.collect(), several)?, Vec::new()));
+        let accepted = drafts.into_iter().map(|draft| would_be(draft, intent, &reason, time_ns)).collect();
+        return Ok(Proposed::Checked { accepted, different });
     }
     let (mut accepted, mut before, mut after, mut changed) = (Vec::new(), Map::new(), Map::new(), Vec::new());
     for draft in drafts {
@@ -132,12 +170,19 @@ pub async fn propose(
         is["changes"] = json!(draft.changes);
         after.insert(kind.service().to_owned(), is);
         changed.push(kind);
-        accepted.push(Accepted { head: made.head, dry_run: false, unchanged: false, changes: draft.changes });
+        let changes = draft.changes;
+        accepted.push(Accepted {
+            head: made.head,
+            dry_run: false,
+            unchanged: false,
+            changes,
+            rehearsal: None,
+        });
     }
     let target = changed.iter().map(|kind| kind.service()).collect::<Vec<_>>().join(", ");
     let answer = answer(accepted, several)?;
     let done = Done { target, before: before.into(), after: after.into(), answer, kept: None };
-    Ok((change.commit(done).await?, changed))
+    Ok(Proposed::Made { answer: change.commit(done).await?, changed })
 }
 
 async fn draft(change: &mut Change, current: &BTreeMap<Kind, Version>, edit: Edit) -> Result<Draft, Problem> {
@@ -181,7 +226,12 @@ async fn draft(change: &mut Change, current: &BTreeMap<Kind, Version>, edit: Edi
 
 /// All that is wrong with what would be, beyond what is wrong already: a document that an earlier software accepted must
 /// not stand in the way of a change that has nothing to do with it.
-fn check(current: &BTreeMap<Kind, Version>, drafts: &[Draft], several: bool) -> Result<(), Problem> {
+fn check(
+    current: &BTreeMap<Kind, Version>,
+    drafts: &[Draft],
+    several: bool,
+    cards: &Cards,
+) -> Result<(), Problem> {
     let mut problems = Vec::new();
     let mut now = cross::Documents::new();
     for (kind, version) in current {
@@ -204,8 +254,9 @@ fn check(current: &BTreeMap<Kind, Version>, drafts: &[Draft], several: bool) -> 
         }
     }
     if problems.is_empty() {
-        let before: BTreeSet<_> = cross::problems(&now).iter().map(key).collect();
-        problems.extend(cross::problems(&then).into_iter().filter(|problem| !before.contains(&key(problem))));
+        let before: BTreeSet<_> = cross::problems(&now, cards).iter().map(key).collect();
+        let then = cross::problems(&then, cards);
+        problems.extend(then.into_iter().filter(|problem| !before.contains(&key(problem))));
     }
     if problems.is_empty() {
         return Ok(());
@@ -238,10 +289,14 @@ fn would_be(draft: Draft, intent: &Intent, reason: &str, time_ns: u64) -> Accept
             time_ns,
         ),
     };
-    Accepted { head, dry_run: intent.dry_run, unchanged, changes: draft.changes }
+    Accepted { head, dry_run: intent.dry_run, unchanged, changes: draft.changes, rehearsal: None }
 }
 
-fn answer(accepted: Vec<Accepted>, several: bool) -> Result<Answer, Problem> {
+/// The answer that says what became of the documents.
+///
+/// # Errors
+/// 500 when there are none.
+pub fn answer(accepted: Vec<Accepted>, several: bool) -> Result<Answer, Problem> {
     let written = |accepted: &Accepted| serde_json::to_value(accepted).map_err(Problem::internal);
     if several {
         let mut documents = Map::new();

@@ -2,7 +2,7 @@
 
 use super::propose::Expected;
 use super::read::yaml_without_doubles;
-use super::{Edit, Kind, NewDocument, Proposal, propose};
+use super::{Cards, Edit, Kind, NewDocument, Proposal, Proposed, propose};
 use crate::access::Intent;
 use crate::api::{Problem, Stopped};
 use crate::store::Store;
@@ -34,8 +34,10 @@ pub async fn seed(store: &Store, files: &BTreeMap<String, PathBuf>) -> anyhow::R
     }
     let mut intent = Intent::internal("seed", "seed");
     intent.reason = Some("from the files of the control plane's document".to_owned());
-    match propose(store, &intent, Proposal { edits, several: true }).await {
-        Ok((_, changed)) => Ok(changed),
+    // Models are not looked at: at a first start the registry may be empty, or not be there.
+    match propose(store, &intent, Proposal { edits, several: true }, &Cards::new()).await {
+        Ok(Proposed::Made { changed, .. }) => Ok(changed),
+        Ok(Proposed::Checked { .. }) => Ok(Vec::new()),
         Err(Stopped::Refused(problem)) => bail!("the seed is not accepted: {}", told(&problem)),
         Err(Stopped::Answered(_)) => Ok(Vec::new()),
     }

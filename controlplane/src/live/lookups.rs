@@ -2,16 +2,18 @@
 
 use super::link::{BusError, BusLink};
 use super::market::{InstrumentKey, doubts_of};
+use crate::config::Cards;
+use bus::config::{ModelChoice, VersionChoice};
 use bus::names::{
     CALCULATED_FEATURES, FEATURE_SCHEMAS, instruments_key, model_key, model_versions_key, shard_of,
     shard_stream,
 };
-use bus::{FeatureRecord, FeatureSchema, InstrumentRow, records_of_range};
+use bus::{FeatureRecord, FeatureSchema, InstrumentRow, ModelCard, records_of_range};
 use metrics::counter;
 use serde::Serialize;
 use serde_json::Value;
 use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tick::Price;
@@ -26,6 +28,8 @@ const INSTRUMENTS_MAX: usize = 1 << 18;
 const PUBLISHERS_MAX: usize = 256;
 /// Models and versions of one that are read.
 const MODELS_MAX: usize = 1_000;
+/// Versions of a model that are looked at for `latest`: the strategy process takes the highest that it can serve.
+const LATEST_MAX: usize = 8;
 /// Records of a page of the features' stream, and pages that are looked through for one instrument.
 const PAGE_RECORDS: usize = 1_000;
 const PAGES_MAX: usize = 20;
@@ -283,6 +287,39 @@ impl Lookups {
             refused("models");
         }
         Ok(card.map(|card| ModelCardView { name: name.to_owned(), version, onnx_bytes, card }))
+    }
+
+    /// The cards that choices of models may mean, newest first; of `latest` those of the [`LATEST_MAX`] newest versions. What
+    /// is not there, cannot be read or cannot be asked for now is left out.
+    pub async fn model_cards(&self, choices: BTreeSet<ModelChoice>) -> Cards {
+        let mut cards = Cards::new();
+        for choice in choices {
+            match self.cards_of(&choice).await {
+                Ok(of_choice) => drop(cards.insert(choice, of_choice)),
+                // Nor could the others be asked for.
+                Err(error) => {
+                    tracing::warn!(%error, "models are not held against the feature sets");
+                    break;
+                }
+            }
+        }
+        cards
+    }
+
+    async fn cards_of(&self, choice: &ModelChoice) -> Result<Vec<ModelCard>, BusError> {
+        let versions = match choice.version {
+            VersionChoice::Number(version) => vec![version],
+            VersionChoice::Latest => {
+                let versions = self.model(&choice.name).await?.map_or_else(Vec::new, |model| model.versions);
+                versions.into_iter().take(LATEST_MAX).map(|version| version.version).collect()
+            }
+        };
+        let mut cards = Vec::with_capacity(versions.len());
+        for version in versions {
+            let card = self.model_card(&choice.name, version).await?;
+            cards.extend(card.and_then(|found| serde_json::from_value(found.card).ok()));
+        }
+        Ok(cards)
     }
 
     /// The last `points_max` values of an instrument, of one set or of each.

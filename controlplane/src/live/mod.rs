@@ -28,9 +28,10 @@ pub use lookups::Lookups;
 pub use market::{InstrumentKey, Market};
 pub use orders::Desk;
 pub use sampler::Sampler;
-pub use status::{Convergence, ConvergenceProcess, Status};
+pub use status::{Convergence, ConvergenceProcess, PartLive, PartStatistics, Status};
 pub use trading::{TradingDesk, TradingView};
 
+use crate::config::Part;
 use crate::link::Client;
 use crate::store::{Store, now_ns};
 use bus::config::ControlplaneDocument;
@@ -111,6 +112,12 @@ impl Live {
     /// How far the newest version of a document has come.
     pub fn convergence(&self, service: &str) -> Convergence {
         self.0.sampler.convergence(service)
+    }
+
+    /// What a part of a document does.
+    pub fn part(&self, part: &Part, name: &str) -> PartLive {
+        let convergence = self.convergence(part.kind.service());
+        PartLive { convergence, statistics: self.0.sampler.statistics(part, name) }
     }
 
     /// Where events come together.

@@ -223,3 +223,26 @@ pub struct ConvergenceProcess {
     /// Since its report, ms.
     pub age_ms: u64,
 }
+
+/// What a part of a document does.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub struct PartLive {
+    /// How far the newest version of its document has come.
+    #[serde(flatten)]
+    pub convergence: Convergence,
+    /// What its workers or processes last said of it. Empty when nobody has said anything: it is at work nowhere.
+    pub statistics: Vec<PartStatistics>,
+}
+
+/// What one worker or process said of a part.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub struct PartStatistics {
+    /// The worker of the data plane, or the process's name among those of its service.
+    pub by: String,
+    /// Since it was said, ms.
+    pub age_ms: u64,
+    /// Of a feed its channel with both lines, of a worker everything (as in the data plane's own status), of a filter
+    /// `interface`, `action`, `packets`; of all others metrics by name, as in `figures` of `GET /v1/status`.
+    #[schema(value_type = Object)]
+    pub values: Value,
+}

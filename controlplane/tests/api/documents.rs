@@ -3,7 +3,11 @@
 use crate::common::{Plane, dataplane, features, feed, feeds, gateway, request, risk, strategy};
 use axum::body::Body;
 use axum::http::StatusCode;
+use bus::Sha256Sum;
+use bus::config::FeaturesDocument;
+use bus::names::{model_key, model_versions_key};
 use controlplane::access::Role;
+use lab::redis_server::RedisServer;
 use serde_json::{Value, json};
 
 const FIRST: [(&str, &str); 1] = [("if-none-match", "*")];
@@ -262,4 +266,79 @@ async fn yaml_is_as_good_as_json_and_the_same_content_is_no_new_version() {
     let wrong = put("feeds:\n  - {name: es,\n", ("if-match", "\"1\"")).await;
     assert_eq!(wrong.status, StatusCode::BAD_REQUEST);
     assert!(wrong.problem().contains("line"), "{}", wrong.problem());
+}
+
+/// A card of version `version` of the model `es-mid`, trained on what `sets` computes.
+fn card(version: u64, sets: &Value) -> Value {
+    let whole = json!({"redis": "unix:///none", "health": {"listen": "127.0.0.1:0"}, "sets": sets});
+    let document: FeaturesDocument = serde_json::from_value(whole).unwrap();
+    let schema = document.sets[0].schema();
+    json!({"name": "es-mid", "version": version, "onnx_sha256": Sha256Sum::of(b"onnx").to_string(),
+        "input": {"name": "x", "set": schema.set, "schema_id": format!("{:016x}", schema.id()),
+            "features": [schema.features[0].name]},
+        "output": {"name": "y", "unit": "bps", "horizon_ms": 1_000},
+        "trained": {"data": {}, "metrics": {}, "seed": 1, "versions": {}}})
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_model_that_no_feature_set_would_feed_is_refused() {
+    let redis = RedisServer::start().unwrap();
+    let plane = Plane::with(&redis.url(), json!({})).await;
+    let token = plane.token(Role::Risk).await;
+    let mut connection = redis::Client::open(redis.url()).unwrap().get_connection().unwrap();
+    let mut register = |card: &Value| {
+        let version = card["version"].as_u64().unwrap();
+        let (versions, of_version) = (model_versions_key("es-mid"), model_key("es-mid", version));
+        let mut both = redis::pipe();
+        both.hset(versions, version, card["onnx_sha256"].as_str().unwrap()).ignore();
+        both.hset(of_version, "card", card.to_string()).ignore();
+        both.exec(&mut connection).unwrap();
+    };
+    let features = features();
+    let mut others = features.clone();
+    others["sets"][0]["features"] = json!(["mid", {"ofi": {"bars": 20}}]);
+    let mut renamed = features.clone();
+    renamed["sets"][0]["name"] = json!("other");
+    register(&card(1, &features["sets"]));
+    register(&card(2, &others["sets"]));
+    let by_model = |version: Value| {
+        let mut document = strategy("true", "sim");
+        document["strategies"][0] = json!({"name": "m", "venue": "sim", "instruments": "all", "model": {
+            "acting": {"name": "es-mid", "version": version}, "enter_bps": 0.5, "clip": 1, "position": 1,
+            "hold_ms": 1_000, "feature_age_max_ms": 5_000}});
+        document
+    };
+    let put = async |path: &str, document: &Value| {
+        let version = plane.get(&token, path).await.json()["version"].as_u64();
+        let etag = format!("\"{}\"", version.unwrap_or(0));
+        let header = if version.is_some() { ("if-match", etag.as_str()) } else { FIRST[0] };
+        plane.send("PUT", &token, path, &[header], document).await
+    };
+    let good = |reply: &crate::common::Reply| assert!(reply.status.is_success(), "{reply:?}");
+    good(&put("/v1/config/features", &features).await);
+    let refused = put("/v1/config/strategy", &by_model(json!(2))).await;
+    assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY, "{refused:?}");
+    assert_eq!(refused.json()["errors"][0]["path"], "strategies[0].model.acting");
+    assert!(refused.problem().contains("trained on the set \"flow\""), "{}", refused.problem());
+    good(&put("/v1/config/strategy", &by_model(json!(1))).await);
+    // A part brings it in as well as the whole.
+    let part = &by_model(json!(2))["strategies"][0];
+    assert_eq!(put("/v1/strategies/m", part).await.status, StatusCode::UNPROCESSABLE_ENTITY);
+    // The set may not go from under it; both together may change.
+    let gone = put("/v1/config/features", &renamed).await;
+    assert_eq!(gone.json()["errors"][0]["service"], "strategy", "{gone:?}");
+    assert!(gone.problem().contains("features has no such set"), "{}", gone.problem());
+    assert_eq!(put("/v1/config/features", &others).await.status, StatusCode::UNPROCESSABLE_ENTITY);
+    let both = json!({"documents": {"features": {"base_version": 1, "document": others},
+        "strategy": {"base_version": 1, "document": by_model(json!(2))}}});
+    good(&plane.send("POST", &token, "/v1/config", &[], &both).await);
+    // `latest` is the highest that can be served, so an older one is enough; one of nowhere is waited for.
+    good(&put("/v1/config/strategy", &by_model(json!("latest"))).await);
+    good(&put("/v1/config/features", &features).await);
+    let nowhere = put("/v1/config/features", &renamed).await;
+    assert_eq!(nowhere.status, StatusCode::UNPROCESSABLE_ENTITY, "{nowhere:?}");
+    good(&put("/v1/config/strategy", &by_model(json!(9))).await);
+    // Without the registry it is left to the strategy process.
+    drop(redis);
+    good(&put("/v1/config/strategy", &by_model(json!(2))).await);
 }

@@ -1,13 +1,16 @@
 //! `feeds` and `dataplane` over the socket, to something that answers as a data plane does.
 
+use crate::http::Served;
 use crate::rig::{Rig, ask, until};
 use bus::Sha256Sum;
+use bus::config::Problem;
 use bus::control::{ProcessReport, ProcessState};
 use bus::link::{
     Answer, Ask, Documents, Fault, FaultCode, HeldDocument, Hello, LinkChanges, LinkService, Request, Taken,
     TakenState, WaitingDocument,
 };
 use bus::names::processes_key;
+use controlplane::access::Role;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -66,18 +69,38 @@ impl Dataplane {
                 // Everywhere; from the same machine that is reached on loopback.
                 health: Some("0.0.0.0:9101".parse().unwrap()),
             })),
-            Ask::Status => Ok(json!({"workers": [], "of": "a test"})),
+            Ask::Status => Ok(json!({"of": "a test", "workers": [
+                {"name": "w0", "channels": [{"name": "es", "channel_id": 7, "gaps": 3}]}]})),
             Ask::GetDocuments => value(serde_json::to_value(Documents {
                 feeds: held.document(LinkService::Feeds),
                 dataplane: held.document(LinkService::Dataplane),
             })),
             Ask::SetDocument(set) => {
                 assert_eq!(Sha256Sum::of(set.document.get().as_bytes()), set.sha256);
-                held.asked.push((set.service, set.version));
+                if !set.dry_run {
+                    held.asked.push((set.service, set.version));
+                }
                 if set.document.get().contains("\"bad\":true") {
                     return Err(Fault::invalid("the document cannot be used", Vec::new()));
                 }
+                if set.document.get().contains("\"port\":5999") {
+                    let path = "feeds[0].lines.a.port".to_owned();
+                    let places = vec![Problem { path, message: "is taken".into() }];
+                    return Err(Fault::invalid("the document cannot be used", places));
+                }
                 let at_start = set.service == LinkService::Dataplane;
+                if set.dry_run {
+                    let fields = if at_start { vec!["workers[0].core".to_owned()] } else { Vec::new() };
+                    return value(serde_json::to_value(Taken {
+                        service: set.service,
+                        version: set.version,
+                        state: TakenState::Checked,
+                        restart_needed: fields,
+                        changed: LinkChanges::default(),
+                        notes: vec!["said in a test".into()],
+                        took_us: 5,
+                    }));
+                }
                 if at_start {
                     let fields = vec!["workers[0].core".to_owned()];
                     let waiting =
@@ -177,5 +200,65 @@ async fn versions_reach_the_data_plane_and_its_report_is_written_for_it() {
     until("dataplane 1 again", || dataplane.0.lock().unwrap().waits.len() == 1).await;
     let picture: Value = serde_json::from_slice(&live.sampler().picture()).unwrap();
     assert_eq!(picture["dataplane"]["status"]["of"], "a test");
+    listening.abort();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dry_run_asks_the_data_plane_and_a_part_shows_what_it_counts() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("control.sock");
+    let mut rig = Rig::new().await;
+    rig.document.dataplane = Some(socket.clone());
+    let served = Served::with(rig).await;
+    let (operator, _) = served.token(Role::Operator).await;
+    let feed = |port: u16| {
+        json!({"name": "es", "channel_id": 7, "publisher_id": 2, "protocol": "itch50",
+            "lines": {"a": {"group": "239.1.1.1", "port": port}}})
+    };
+    let first = "If-None-Match: *\r\n";
+    let put = async |path: &str, headers: &str, document: &Value| {
+        served.ask(&operator, "PUT", path, headers, &document.to_string()).await
+    };
+    let feeds = json!({"feeds": [feed(5001)]});
+    let alone = put("/v1/config/feeds?dry_run=true", first, &feeds).await;
+    assert_eq!(alone.status, 200, "{}", alone.body);
+    let problem = alone.json()["rehearsal"]["problem"].as_str().unwrap().to_owned();
+    assert!(problem.contains("control.sock"), "nobody could be asked, which is said: {problem}");
+
+    let dataplane = Dataplane::default();
+    let listening = dataplane.listen(&socket);
+    let asked = put("/v1/config/feeds?dry_run=true", first, &feeds).await.json();
+    assert_eq!(
+        asked["rehearsal"],
+        json!({"problem": null, "restart_needed": [], "notes": ["said in a test"]})
+    );
+    let taken = put("/v1/feeds/es?dry_run=true", first, &feed(5999)).await;
+    assert_eq!(taken.status, 422, "{}", taken.body);
+    let error = &taken.json()["errors"][0];
+    assert_eq!((&error["service"], &error["path"]), (&json!("feeds"), &json!("feeds[0].lines.a.port")));
+    let workers =
+        json!({"workers": [{"name": "w0", "interface_a": "eth1", "interface_b": "eth2", "core": 1}]});
+    let later = put("/v1/config/dataplane?dry_run=true", first, &workers).await.json();
+    assert_eq!(later["rehearsal"]["restart_needed"], json!(["workers[0].core"]), "{later}");
+    assert_eq!(dataplane.0.lock().unwrap().asked, [], "a dry run gives it nothing");
+
+    assert_eq!(put("/v1/config/feeds", first, &feeds).await.status, 201);
+    until("feeds 1 is run", || report(&served.rig, "feeds").is_some_and(|report| report.version == 1)).await;
+    let statistics =
+        async || served.get(&operator, "/v1/feeds/es").await.json()["live"]["statistics"].clone();
+    let mut said = statistics().await;
+    while said == json!([]) {
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        said = statistics().await;
+    }
+    assert_eq!(said[0]["by"], "w0");
+    assert_eq!(said[0]["values"], json!({"name": "es", "channel_id": 7, "gaps": 3}));
+    assert!(said[0]["age_ms"].is_u64(), "{said}");
+    // Its document is known and nobody counts it: at work taken.
+    let filter = json!({"name": "noise", "group": "239.1.1.9", "port": 9, "action": "drop"});
+    let made = put("/v1/filters/noise", first, &filter).await;
+    assert_eq!(made.status, 200, "{}", made.body);
+    let live = served.get(&operator, "/v1/filters/noise").await.json()["live"].clone();
+    assert_eq!((&live["statistics"], live["version"].is_u64()), (&json!([]), true), "{live}");
     listening.abort();
 }

@@ -17,21 +17,21 @@ use tokio::net::{TcpSocket, TcpStream};
 use vitals::Stop;
 
 /// A control plane that serves.
-struct Served {
-    rig: Rig,
-    live: Live,
+pub(crate) struct Served {
+    pub(crate) rig: Rig,
+    pub(crate) live: Live,
     address: SocketAddr,
     stop: Stop,
 }
 
-struct Reply {
-    status: u16,
+pub(crate) struct Reply {
+    pub(crate) status: u16,
     head: String,
-    body: String,
+    pub(crate) body: String,
 }
 
 impl Reply {
-    fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.body))
     }
 
@@ -43,7 +43,10 @@ impl Reply {
 
 impl Served {
     async fn start() -> Served {
-        let mut rig = Rig::new().await;
+        Served::with(Rig::new().await).await
+    }
+
+    pub(crate) async fn with(mut rig: Rig) -> Served {
         rig.document.listen = SocketAddr::from(([127, 0, 0, 1], 0));
         let limits = &mut rig.document.limits;
         (limits.requests_per_second, limits.address_requests_per_second) = (100_000, 100_000);
@@ -59,7 +62,7 @@ impl Served {
         Served { rig, live, address, stop }
     }
 
-    async fn token(&self, role: Role) -> (String, String) {
+    pub(crate) async fn token(&self, role: Role) -> (String, String) {
         let mut change = self.rig.store.begin(&Intent::internal("test", "make_token")).await.unwrap();
         let made = change.add_token(role.word(), role, "test", None).await.unwrap();
         let answer = Answer::ok(Value::Null);
@@ -69,7 +72,14 @@ impl Served {
         (made.text, made.token.id)
     }
 
-    async fn ask(&self, token: &str, method: &str, path: &str, headers: &str, body: &str) -> Reply {
+    pub(crate) async fn ask(
+        &self,
+        token: &str,
+        method: &str,
+        path: &str,
+        headers: &str,
+        body: &str,
+    ) -> Reply {
         let mut stream = TcpStream::connect(self.address).await.unwrap();
         let kind = if body.is_empty() { "" } else { "Content-Type: application/json\r\n" };
         let length = body.len();
@@ -84,7 +94,7 @@ impl Served {
         Reply { status: head[9..12].parse().unwrap(), head: head.to_owned(), body: body.to_owned() }
     }
 
-    async fn get(&self, token: &str, path: &str) -> Reply {
+    pub(crate) async fn get(&self, token: &str, path: &str) -> Reply {
         self.ask(token, "GET", path, "", "").await
     }
 

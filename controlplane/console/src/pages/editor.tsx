@@ -16,7 +16,7 @@ import { isWithin, pathText, withValue, type Path } from "../schema/path";
 import { lineOf, parseText, toYaml } from "../schema/text";
 import { useLoad } from "../ui/load";
 import { Dialog, Empty, Note, Panel, Problem, toast } from "../ui/parts";
-import { Changes, readChanges, type Change } from "./changes";
+import { Changes, readChanges, readRehearsal, Rehearsed, type Change, type Rehearsal } from "./changes";
 
 interface Base {
   version: number;
@@ -73,7 +73,7 @@ function Editing({ service, root, base, allowed, role, reload }: EditingProps): 
   const [refused, setRefused] = useState<FieldProblem[]>([]);
   const [problem, setProblem] = useState<unknown>();
   const [conflict, setConflict] = useState<number | undefined>();
-  const [review, setReview] = useState<Change[] | undefined>();
+  const [review, setReview] = useState<{ changes: Change[]; rehearsal: Rehearsal | undefined } | undefined>();
   const [busy, setBusy] = useState(false);
   const parsed = useMemo(() => (mode === "text" ? parseText(said) : undefined), [mode, said]);
   const value = mode === "text" ? parsed?.value : draft;
@@ -115,7 +115,7 @@ function Editing({ service, root, base, allowed, role, reload }: EditingProps): 
     setRefused([]);
     try {
       const answer = await ask.peek()(`/v1/config/${service}?dry_run=true`, { method: "PUT", ...body, ...condition });
-      setReview(readChanges(answer.value));
+      setReview({ changes: readChanges(answer.value), rehearsal: readRehearsal(answer.value) });
     } catch (caught) {
       take(caught);
     }
@@ -159,7 +159,7 @@ function Editing({ service, root, base, allowed, role, reload }: EditingProps): 
         <Apply
           service={service}
           version={base.version}
-          changes={review}
+          {...review}
           send={(reason, key) => ask.peek()(`/v1/config/${service}?reason=${encodeURIComponent(reason)}`, { method: "PUT", ...body, ...condition, idempotencyKey: key })}
           onClose={() => setReview(undefined)}
           onRefused={(caught) => { setReview(undefined); take(caught); }}
@@ -305,13 +305,14 @@ interface ApplyProps {
   service: string;
   version: number;
   changes: Change[];
+  rehearsal: Rehearsal | undefined;
   send(reason: string, key: string): Promise<unknown>;
   onClose(): void;
   onRefused(caught: unknown): void;
   onDone(): void;
 }
 
-function Apply({ service, version, changes, send, onClose, onRefused, onDone }: ApplyProps): JSX.Element {
+function Apply({ service, version, changes, rehearsal, send, onClose, onRefused, onDone }: ApplyProps): JSX.Element {
   const [reason, setReason] = useState("");
   const [busy, setBusy] = useState(false);
   const [problem, setProblem] = useState<unknown>();
@@ -333,6 +334,7 @@ function Apply({ service, version, changes, send, onClose, onRefused, onDone }: 
   return (
     <Dialog title={`What changes in ${service}`} onClose={onClose} class="wide">
       <Changes changes={changes} />
+      {rehearsal !== undefined && <Rehearsed said={rehearsal} />}
       <form class="bare" onSubmit={(event) => void submit(event)}>
         <label for="apply-reason">Reason</label>
         <input id="apply-reason" value={reason} maxLength={256} required autofocus placeholder="Why is it changed?" onInput={(event) => setReason(event.currentTarget.value)} />

@@ -9,6 +9,7 @@
 
 mod derive;
 mod reports;
+mod statistics;
 
 use super::distribute::Distribution;
 use super::events::{Hub, Topic};
@@ -17,10 +18,11 @@ use super::market::Market;
 use super::orders::Desk;
 use super::scrape::{self, Figures, ScrapeError};
 use super::status::{
-    Convergence, ConvergenceProcess, DataplaneStatus, OrdersStatus, RedisStatus, ServiceStatus, Status,
-    StoreStatus,
+    Convergence, ConvergenceProcess, DataplaneStatus, OrdersStatus, PartStatistics, RedisStatus,
+    ServiceStatus, Status, StoreStatus,
 };
 use super::{TradingDesk, TradingView, now_ns};
+use crate::config::{Kind, Part};
 use crate::link::Client;
 use crate::store::Store;
 use axum::body::Bytes;
@@ -192,6 +194,31 @@ impl Sampler {
             }
         });
         convergence
+    }
+
+    /// What was last said of a part of a document.
+    pub fn statistics(&self, part: &Part, name: &str) -> Vec<PartStatistics> {
+        let age_ms = |at: Instant| at.elapsed().as_millis() as u64;
+        self.state(|state| match part.kind {
+            Kind::Feeds | Kind::Dataplane => {
+                let (Some(status), Some(at)) = (&state.dataplane.status, state.dataplane_at) else {
+                    return Vec::new();
+                };
+                let found = statistics::of_dataplane(status, part.shows, name).into_iter();
+                found.map(|(by, values)| PartStatistics { by, age_ms: age_ms(at), values }).collect()
+            }
+            Kind::Features | Kind::Strategy | Kind::Gateway | Kind::Archiver => {
+                let service = part.kind.service();
+                let of_service = state.samples.1.iter().filter(|((of, _), _)| of == service);
+                let found = of_service.filter_map(|((_, member), scraped)| {
+                    let shown = derive::shown(service, &scraped.figures);
+                    let figures = statistics::of_process(&shown, part.shows, name);
+                    let values = (!figures.is_empty()).then(|| json!(figures))?;
+                    Some(PartStatistics { by: member.clone(), age_ms: age_ms(scraped.at), values })
+                });
+                found.collect()
+            }
+        })
     }
 
     /// The mode that each process that follows the trading state says it is in: service, member, mode.
