@@ -343,6 +343,7 @@ function validate(service, document) {
 async function config(world, url, parts, request, response, who, role, need) {
   const [, service, view, which] = parts;
   const head = (entry) => ({ service, version: entry.version, by: entry.by, reason: entry.reason, time_ns: entry.time_ns, sha256: "00" });
+  if (service === undefined && request.method === "POST") return together(world, url, JSON.parse(await bodyOf(request)), response, who, role, need);
   if (service === undefined) return answer(response, 200, { items: SERVICES.map((name) => { const last = world.versions[name].at(-1) ?? { version: 0 }; return { service: name, version: last.version, newest: last.version === 0 ? null : { service: name, ...last, document: undefined }, convergence: { version: last.version, converged: true, problem: null, processes: [] } }; }) });
   const versions = world.versions[service];
   if (versions === undefined) return problem(response, 404, "Not Found", "no such document");
@@ -384,6 +385,28 @@ async function config(world, url, parts, request, response, who, role, need) {
   log(world, who, role, view === "rollback" ? "rollback" : "put_config", service, "done", 200, reason, changes.map((c) => c.before), changes.map((c) => c.after));
   send(world, "config", { time_ns: ns(), ...head(entry) });
   return answer(response, 200, { ...head(entry), dry_run: false, unchanged: false, changes }, { ETag: `"${entry.version}"` });
+}
+
+/** Several documents at once: all or none. */
+function together(world, url, { documents: wanted }, response, who, role, need) {
+  const reason = url.searchParams.get("reason") ?? "";
+  for (const [service, { base_version, document }] of Object.entries(wanted)) {
+    if (!need(["strategy", "gateway"].includes(service) ? "risk" : "operator")) return undefined;
+    const version = world.versions[service].at(-1)?.version ?? 0;
+    if (base_version !== version) return problem(response, 412, "Precondition Failed", `${service} has version ${version} now`, { current_version: version });
+    const errors = validate(service, document).map((error) => ({ service, ...error }));
+    if (errors.length > 0) return problem(response, 422, "Unprocessable Content", "the documents cannot be used", { errors });
+  }
+  const dry_run = url.searchParams.get("dry_run") === "true";
+  const done = Object.entries(wanted).map(([service, { document }]) => {
+    const latest = world.versions[service].at(-1) ?? { version: 0, document: null };
+    const entry = { version: latest.version + 1, document, by: who, reason, time_ns: ns() };
+    const changes = diff(latest.document, document);
+    if (!dry_run) world.versions[service].push(entry);
+    return [service, { service, ...entry, document: undefined, sha256: "00", dry_run, unchanged: changes.length === 0, changes }];
+  });
+  if (!dry_run) log(world, who, role, "post_config", Object.keys(wanted).join(", "), "done", 200, reason, [], []);
+  return answer(response, 200, { documents: Object.fromEntries(done) });
 }
 
 /** Of the data plane's own document all waits for a start; feeds are taken while packets flow. */

@@ -210,6 +210,48 @@ describe("the console on a mock", { skip: missing !== undefined }, () => {
     noComplaints(page);
   });
 
+  it("applies two documents together, or none of them", async () => {
+    const page = await visit(mock.tokens.operator, { path: "/config/feeds" });
+    const before = { feeds: mock.world.versions.feeds.length, dataplane: mock.world.versions.dataplane.length };
+    const rewrite = async (pattern, to) => {
+      await page.getByRole("button", { name: "Text", exact: true }).click();
+      const text = page.getByLabel("Document as YAML or JSON");
+      const said = await text.inputValue();
+      assert.match(said, pattern);
+      await text.fill(said.replace(pattern, to));
+    };
+    await rewrite(/channel_id: \d+/, "channel_id: 4711");
+    await page.getByRole("button", { name: "Set aside" }).click();
+    await page.getByRole("link", { name: "All documents" }).click();
+    await page.getByRole("row", { name: /Feeds/ }).getByText("set aside").waitFor();
+    await page.getByRole("link", { name: "Data plane" }).click();
+    await page.getByText("applied together with this document").waitFor();
+    await rewrite(/core: \d+/, "core: 5");
+    await page.getByRole("button", { name: "Review changes" }).click();
+    const dialog = page.getByRole("dialog", { name: "What changes in dataplane and feeds" });
+    await dialog.getByRole("region", { name: "feeds" }).getByText("4711").waitFor();
+    await dialog.getByRole("region", { name: "dataplane" }).getByText("workers[0].core").waitFor();
+    await accessible(page, "two documents");
+    await picture(page, "mock-together");
+    await dialog.getByLabel("Reason").fill("both at once");
+    // Somebody is faster with one of them: neither is applied.
+    const last = mock.world.versions.feeds.at(-1);
+    mock.world.versions.feeds.push({ ...last, version: last.version + 1 });
+    await dialog.getByRole("button", { name: "Apply together" }).click();
+    await page.getByText(/feeds has version \d+ now/).waitFor();
+    assert.equal(mock.world.versions.dataplane.length, before.dataplane);
+    mock.world.versions.feeds.pop();
+    await page.getByRole("button", { name: "Review changes" }).click();
+    await dialog.getByLabel("Reason").fill("both at once");
+    await dialog.getByRole("button", { name: "Apply together" }).click();
+    await page.getByText("stored and on its way").waitFor();
+    assert.equal(mock.world.versions.feeds.length, before.feeds + 1);
+    assert.equal(mock.world.versions.dataplane.length, before.dataplane + 1);
+    assert.equal(mock.world.versions.feeds.at(-1).reason, "both at once");
+    await page.getByText("applied together with this document").waitFor({ state: "detached" });
+    noComplaints(page);
+  });
+
   it("detaches and attaches an interface after a question, and offers neither to a viewer", async () => {
     const page = await visit(mock.tokens.operator, { path: "/machine" });
     const nic = page.getByRole("region", { name: "Interface eth1" });

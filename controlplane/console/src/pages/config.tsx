@@ -11,6 +11,7 @@ import { Empty, PageHead, Panel, Problem, Scroll, State, type Tone } from "../ui
 import { Editor } from "./editor";
 import { History } from "./history";
 import { judge } from "./pipeline";
+import { aside } from "./together";
 
 export const DOCUMENTS: Record<string, { title: string; about: string; role: "operator" | "risk" }> = {
   feeds: { title: "Feeds", about: "Channels, their lines and filters.", role: "operator" },
@@ -84,7 +85,8 @@ function All(): JSX.Element {
                       <td>
                         <a href={`/config/${service}`} class="document-name">
                           {document.title}
-                        </a>
+                        </a>{" "}
+                        {aside.value.has(service) && <span class="tag changed">set aside</span>}
                         <div class="muted small">{document.about}</div>
                       </td>
                       <td class="number big-number">{version === undefined || version === 0 ? "–" : version}</td>

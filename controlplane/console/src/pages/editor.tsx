@@ -17,6 +17,7 @@ import { lineOf, parseText, toYaml } from "../schema/text";
 import { useLoad } from "../ui/load";
 import { Dialog, Empty, Note, Panel, Problem, toast } from "../ui/parts";
 import { Changes, readChanges, readRehearsal, Rehearsed, type Change, type Rehearsal } from "./changes";
+import { aside, bodyOf, setAside, takeOut, Together, type Draft } from "./together";
 
 interface Base {
   version: number;
@@ -67,13 +68,14 @@ interface EditingProps {
 }
 
 function Editing({ service, root, base, allowed, role, reload }: EditingProps): JSX.Element {
-  const [draft, setDraft] = useState<unknown>(base.document);
+  const kept = aside.value.get(service);
+  const [draft, setDraft] = useState<unknown>(kept?.version === base.version ? kept.document : base.document);
   const [mode, setMode] = useState<"form" | "text">(base.unsafe ? "text" : "form");
-  const [said, setSaid] = useState(() => toYaml(base.document));
+  const [said, setSaid] = useState(() => toYaml(draft));
   const [refused, setRefused] = useState<FieldProblem[]>([]);
   const [problem, setProblem] = useState<unknown>();
   const [conflict, setConflict] = useState<number | undefined>();
-  const [review, setReview] = useState<{ changes: Change[]; rehearsal: Rehearsal | undefined } | undefined>();
+  const [review, setReview] = useState<Reviewed[] | undefined>();
   const [busy, setBusy] = useState(false);
   const parsed = useMemo(() => (mode === "text" ? parseText(said) : undefined), [mode, said]);
   const value = mode === "text" ? parsed?.value : draft;
@@ -81,7 +83,10 @@ function Editing({ service, root, base, allowed, role, reload }: EditingProps): 
   const dirty = mode === "text" ? said !== toYaml(base.document) : JSON.stringify(draft) !== before;
   const shape = useMemo(() => (value === undefined ? [] : check(value, root)), [value, root]);
   const problems = useMemo(() => unique([...shape, ...refused.map((known) => mine(known, service))]), [shape, refused]);
-  useLeaving(dirty);
+  useLeaving(dirty && JSON.stringify(value) !== JSON.stringify(kept?.document));
+  // What a browser cannot hold exactly is sent as the text that it is, which only works alone.
+  const others = base.unsafe ? [] : [...aside.value].filter(([other]) => other !== service);
+  const own: Draft = { version: base.version, document: value };
 
   const change = (path: Path, next: unknown): void => {
     const place = pathText(path);
@@ -101,7 +106,7 @@ function Editing({ service, root, base, allowed, role, reload }: EditingProps): 
   const body = mode === "text" ? { text: { content: said, type: "application/yaml" } } : { body: draft };
   const condition = base.version === 0 ? { ifNoneMatch: "*" } : { ifMatch: base.etag };
   const take = (caught: unknown): void => {
-    if (caught instanceof ApiProblem && caught.status === 412) setConflict(caught.currentVersion ?? 0);
+    if (caught instanceof ApiProblem && caught.status === 412 && others.length === 0) setConflict(caught.currentVersion ?? 0);
     else if (caught instanceof ApiProblem && caught.errors.length > 0) {
       setRefused(caught.errors);
       setProblem(caught);
@@ -109,13 +114,21 @@ function Editing({ service, root, base, allowed, role, reload }: EditingProps): 
       if (first !== undefined && mode === "form") setTimeout(() => showPlace(first.path), 0);
     } else setProblem(caught);
   };
+  const send = (query: URLSearchParams, key?: string): Promise<{ value: unknown }> => {
+    const idempotent = key === undefined ? {} : { idempotencyKey: key };
+    return others.length === 0
+      ? ask.peek()(`/v1/config/${service}?${query}`, { method: "PUT", ...body, ...condition, ...idempotent })
+      : ask.peek()(`/v1/config?${query}`, { method: "POST", body: bodyOf([[service, own], ...others]), ...idempotent });
+  };
   const look = async (): Promise<void> => {
     setBusy(true);
     setProblem(undefined);
     setRefused([]);
     try {
-      const answer = await ask.peek()(`/v1/config/${service}?dry_run=true`, { method: "PUT", ...body, ...condition });
-      setReview({ changes: readChanges(answer.value), rehearsal: readRehearsal(answer.value) });
+      const { value: answer } = await send(new URLSearchParams({ dry_run: "true" }));
+      const of = fields(fields(answer)["documents"]);
+      const several: [string, Draft][] = [[service, own], ...others];
+      setReview(several.map(([name, { version }]) => reviewed(name, version, others.length === 0 ? answer : of[name])));
     } catch (caught) {
       take(caught);
     }
@@ -136,8 +149,19 @@ function Editing({ service, root, base, allowed, role, reload }: EditingProps): 
             Text
           </button>
         </div>
-        <button type="button" disabled={!dirty} onClick={reload}>
+        <button type="button" disabled={!dirty} onClick={() => { takeOut([service]); reload(); }}>
           Discard
+        </button>
+        <button
+          type="button"
+          title="Keep it, to be applied together with another document"
+          disabled={!allowed || base.unsafe || !dirty || value === undefined || shape.length > 0}
+          onClick={() => {
+            setAside(service, own);
+            toast("good", `${service} is set aside. It is applied with the next document that you review.`);
+          }}
+        >
+          Set aside
         </button>
         <button type="button" class="primary" disabled={!allowed || busy || !dirty || value === undefined || shape.length > 0} onClick={() => void look()}>
           {busy ? "Checking …" : "Review changes"}
@@ -145,6 +169,7 @@ function Editing({ service, root, base, allowed, role, reload }: EditingProps): 
       </div>
       {!allowed && <Note tone="warn">You may read this document. Changing it takes the role {role}.</Note>}
       {base.unsafe && <Note tone="warn">This document has a number that a browser cannot hold exactly. So it is edited as text.</Note>}
+      <Together others={others} />
       <Meanwhile service={service} version={base.version} dirty={dirty} reload={reload} />
       {conflict !== undefined && <Conflict version={base.version} current={conflict} draft={() => (mode === "text" ? said : toYaml(draft))} reload={reload} />}
       <Wrong problems={problems} problem={problem} said={mode === "text" ? said : undefined} syntax={parsed?.problems ?? []} />
@@ -157,13 +182,11 @@ function Editing({ service, root, base, allowed, role, reload }: EditingProps): 
       )}
       {review !== undefined && (
         <Apply
-          service={service}
-          version={base.version}
-          {...review}
-          send={(reason, key) => ask.peek()(`/v1/config/${service}?reason=${encodeURIComponent(reason)}`, { method: "PUT", ...body, ...condition, idempotencyKey: key })}
+          documents={review}
+          send={(reason, key) => send(new URLSearchParams({ reason }), key)}
           onClose={() => setReview(undefined)}
           onRefused={(caught) => { setReview(undefined); take(caught); }}
-          onDone={() => { guard.ask = undefined; setReview(undefined); reload(); }}
+          onDone={() => { guard.ask = undefined; takeOut(review.map((known) => known.service)); setReview(undefined); reload(); }}
         />
       )}
     </div>
@@ -301,18 +324,27 @@ function TextEditor({ said, readOnly, onChange, lines }: { said: string; readOnl
   );
 }
 
-interface ApplyProps {
+/** One document of what is about to be applied. */
+interface Reviewed {
   service: string;
   version: number;
   changes: Change[];
   rehearsal: Rehearsal | undefined;
+}
+
+function reviewed(service: string, version: number, answer: unknown): Reviewed {
+  return { service, version, changes: readChanges(answer), rehearsal: readRehearsal(answer) };
+}
+
+interface ApplyProps {
+  documents: Reviewed[];
   send(reason: string, key: string): Promise<unknown>;
   onClose(): void;
   onRefused(caught: unknown): void;
   onDone(): void;
 }
 
-function Apply({ service, version, changes, rehearsal, send, onClose, onRefused, onDone }: ApplyProps): JSX.Element {
+function Apply({ documents, send, onClose, onRefused, onDone }: ApplyProps): JSX.Element {
   const [reason, setReason] = useState("");
   const [busy, setBusy] = useState(false);
   const [problem, setProblem] = useState<unknown>();
@@ -322,7 +354,7 @@ function Apply({ service, version, changes, rehearsal, send, onClose, onRefused,
     setBusy(true);
     try {
       await send(reason.trim(), key.current);
-      toast("good", `Version ${version + 1} of ${service} is stored and on its way.`);
+      toast("good", `${documents.map(({ service, version }) => `Version ${version + 1} of ${service}`).join(", ")}: stored and on its way.`);
       onDone();
     } catch (caught) {
       // No answer: the same key makes a second try harmless. Anything else is for the editor.
@@ -332,9 +364,14 @@ function Apply({ service, version, changes, rehearsal, send, onClose, onRefused,
     }
   };
   return (
-    <Dialog title={`What changes in ${service}`} onClose={onClose} class="wide">
-      <Changes changes={changes} />
-      {rehearsal !== undefined && <Rehearsed said={rehearsal} />}
+    <Dialog title={`What changes in ${documents.map((known) => known.service).join(" and ")}`} onClose={onClose} class="wide">
+      {documents.map(({ service, changes, rehearsal }) => (
+        <section key={service} class="stack" aria-label={service}>
+          {documents.length > 1 && <h3>{service}</h3>}
+          <Changes changes={changes} />
+          {rehearsal !== undefined && <Rehearsed said={rehearsal} />}
+        </section>
+      ))}
       <form class="bare" onSubmit={(event) => void submit(event)}>
         <label for="apply-reason">Reason</label>
         <input id="apply-reason" value={reason} maxLength={256} required autofocus placeholder="Why is it changed?" onInput={(event) => setReason(event.currentTarget.value)} />
@@ -343,8 +380,8 @@ function Apply({ service, version, changes, rehearsal, send, onClose, onRefused,
           <button type="button" onClick={onClose}>
             Back
           </button>
-          <button type="submit" class="primary" disabled={busy || reason.trim() === "" || changes.length === 0}>
-            {busy ? "Applying …" : `Apply as version ${version + 1}`}
+          <button type="submit" class="primary" disabled={busy || reason.trim() === "" || documents.every((known) => known.changes.length === 0)}>
+            {busy ? "Applying …" : documents.length > 1 ? "Apply together" : `Apply as version ${(documents[0]?.version ?? 0) + 1}`}
           </button>
         </div>
       </form>
