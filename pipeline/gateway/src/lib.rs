@@ -2,6 +2,7 @@
 //!
 //! `docs/trading.md` has the rules that hold across the processes, `docs/gateway.md` this room.
 
+pub mod connection;
 pub mod fix;
 pub mod journal;
 pub mod line;

@@ -30,9 +30,9 @@ pub fn check(session: &GatewaySession) -> Result<(), String> {
         (Some(section), _) => ouch::Settings::new(&session.venue, section, &session.reconnect)
             .map(|_| ())
             .map_err(|error| error.to_string()),
-        (None, Some(section)) => {
-            fix::Settings::of(section, &session.reconnect).map(|_| ()).map_err(|error| error.to_string())
-        }
+        (None, Some(section)) => fix::Settings::new(&session.venue, section, &session.reconnect)
+            .map(|_| ())
+            .map_err(|error| error.to_string()),
         (None, None) => Err("the session has no protocol: give either `ouch` or `fix`".to_owned()),
     }
 }

@@ -25,7 +25,8 @@ use super::orders::{self, Named};
 use super::reports::{Read, Reports};
 use super::settings::Settings;
 use super::values;
-use crate::line::{Event, LineError, Outgoing};
+use crate::connection::{Io, Now, Over, Talk};
+use crate::line::{Event, LineError, Outgoing, WireRef};
 use bus::OrderId;
 
 /// How far SendingTime (52) may be from our time, ns: two minutes, as the specification proposes.
@@ -37,52 +38,9 @@ const TEXT_CHARACTERS_MAX: usize = 200;
 /// ResetSeqNumFlag (141).
 const RESET_FLAG: u32 = 141;
 
-/// A moment, on two clocks.
-#[derive(Clone, Copy, Debug)]
-pub struct Now {
-    /// Since any begin; never steps back.
-    pub monotonic_ns: u64,
-    /// Since the epoch, UTC.
-    pub epoch_ns: u64,
-}
-
-/// The connection is to be closed, after what is still to be written.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Over {
-    /// Why, in words.
-    pub why: String,
-    /// Whether trying again soon is of no use.
-    pub wait: bool,
-}
-
-impl Over {
-    fn soon(why: impl Into<String>) -> Over {
-        Over { why: why.into(), wait: false }
-    }
-
-    fn wait(why: impl Into<String>) -> Over {
-        Over { why: why.into(), wait: true }
-    }
-}
-
 impl From<NumbersError> for Over {
     fn from(error: NumbersError) -> Over {
         Over::wait(format!("no number can be used: {error}"))
-    }
-}
-
-/// What came of an input: bytes to be written now, and what is to be told.
-#[derive(Default)]
-pub struct Io {
-    /// Whole messages.
-    pub out: Vec<u8>,
-    /// In their order.
-    pub events: Vec<Event>,
-}
-
-impl Io {
-    fn refused(&mut self, what: String) {
-        self.events.push(Event::Refused { what });
     }
 }
 
@@ -93,9 +51,8 @@ pub struct Ready {
     bytes: Vec<u8>,
 }
 
-impl Ready {
-    /// The message.
-    pub fn bytes(&self) -> &[u8] {
+impl AsRef<[u8]> for Ready {
+    fn as_ref(&self) -> &[u8] {
         &self.bytes
     }
 }
@@ -163,17 +120,25 @@ impl Session {
             heard_ns: 0,
         }
     }
+}
 
-    /// Whether a logout waits for its answer.
-    pub fn is_logging_out(&self) -> bool {
+impl Talk for Session {
+    type Ready = Ready;
+
+    fn assign(&mut self) -> WireRef {
+        // FIX names orders by their client order ids.
+        0
+    }
+
+    fn check(&self, outgoing: &Outgoing) -> Result<(), LineError> {
+        orders::check(outgoing)
+    }
+
+    fn is_logging_out(&self) -> bool {
         matches!(self.phase, Phase::LoggingOut { .. })
     }
 
-    /// A connection is there: logs on.
-    ///
-    /// # Errors
-    /// No number can be used.
-    pub fn connected(&mut self, now: Now, io: &mut Io) -> Result<(), Over> {
+    fn connected(&mut self, now: Now, io: &mut Io) -> Result<(), Over> {
         self.framer.clear();
         (self.gap, self.test) = (None, None);
         (self.sent_ns, self.heard_ns) = (now.monotonic_ns, now.monotonic_ns);
@@ -189,8 +154,7 @@ impl Session {
         self.send(now, "A", &body, io)
     }
 
-    /// The connection is gone: whether it was logged on.
-    pub fn closed(&mut self, why: &str, io: &mut Io) -> bool {
+    fn closed(&mut self, _: Now, why: &str, io: &mut Io) -> bool {
         let was_on = matches!(self.phase, Phase::Catching | Phase::Up | Phase::LoggingOut { .. });
         self.phase = Phase::Off;
         self.reports.forget_questions();
@@ -200,8 +164,7 @@ impl Session {
         was_on
     }
 
-    /// Asks the venue to end the session, when there is one.
-    pub fn log_out(&mut self, now: Now, io: &mut Io) {
+    fn log_out(&mut self, now: Now, io: &mut Io) {
         if matches!(self.phase, Phase::Catching | Phase::Up)
             && self.send(now, "5", &Body::default(), io).is_ok()
         {
@@ -209,55 +172,36 @@ impl Session {
         }
     }
 
-    /// Ends the session for good: the next owner goes on without a hole.
-    ///
-    /// # Errors
-    /// When that cannot be written; then there is a hole.
-    pub fn finish(&mut self) -> Result<(), NumbersError> {
-        self.numbers.close()
+    /// The next owner goes on without a hole.
+    fn finish(&mut self) {
+        if let Err(error) = self.numbers.close() {
+            tracing::warn!(venue = self.settings.venue, %error, "the next owner leaves a hole in the numbers");
+        }
     }
 
-    /// Nothing is read for a while because too much waits here: the venue is not silent.
-    pub fn not_reading(&mut self, now: Now) {
+    fn not_reading(&mut self, now: Now) {
         self.heard_ns = now.monotonic_ns;
     }
 
-    /// Makes the message for an instruction. It has to be written at once, and then [`Session::sent`].
-    ///
-    /// # Errors
-    /// Not caught up, no number, or it cannot be said.
-    pub fn order(&mut self, now: Now, outgoing: &Outgoing, venue: &str) -> Result<Ready, LineError> {
-        let down = || LineError::Down { venue: venue.to_owned() };
+    fn ready(&mut self, now: Now, outgoing: &Outgoing) -> Result<Ready, LineError> {
         let (named, body) = orders::order(outgoing, self.settings.account.as_deref(), now.epoch_ns)?;
         if self.phase != Phase::Up {
-            return Err(down());
+            return Err(self.down());
         }
-        let number = self.numbers.take().map_err(|_| down())?;
+        let number = self.numbers.take().map_err(|_| self.down())?;
         Ok(Ready { named, number, bytes: self.encode(now, named.message_type(), number, &body) })
     }
 
-    /// All of it, or a part of `left` bytes, was written.
-    pub fn sent(&mut self, now: Now, ready: &Ready, left: usize, io: &mut Io) {
+    fn sent(&mut self, now: Now, ready: &Ready, left: usize, io: &mut Io) {
         self.sent_ns = now.monotonic_ns;
         self.reports.sent(ready.number, ready.named);
         let bytes = ready.bytes[..left].to_vec();
         io.events.push(Event::Wire { sent: true, time_ns: now.epoch_ns, bytes });
     }
 
-    /// Asks how these stand.
-    ///
-    /// # Errors
-    /// Not caught up, no number, or it cannot be asked.
-    pub fn settle(
-        &mut self,
-        now: Now,
-        in_doubt: &[Outgoing],
-        venue: &str,
-        io: &mut Io,
-    ) -> Result<(), LineError> {
-        let down = || LineError::Down { venue: venue.to_owned() };
+    fn settle(&mut self, now: Now, in_doubt: &[Outgoing], io: &mut Io) -> Result<(), LineError> {
         if self.phase != Phase::Up {
-            return Err(down());
+            return Err(self.down());
         }
         let mut asked_now: Vec<OrderId> = Vec::with_capacity(in_doubt.len());
         for outgoing in in_doubt {
@@ -271,7 +215,7 @@ impl Session {
                 continue;
             }
             asked_now.push(asked);
-            let number = self.numbers.take().map_err(|_| down())?;
+            let number = self.numbers.take().map_err(|_| self.down())?;
             let named = Named::Status(asked);
             self.reports.sent(number, named);
             let bytes = self.encode(now, named.message_type(), number, &body);
@@ -280,11 +224,7 @@ impl Session {
         Ok(())
     }
 
-    /// Bytes came.
-    ///
-    /// # Errors
-    /// The connection is to be closed, after writing.
-    pub fn received(&mut self, now: Now, bytes: &[u8], io: &mut Io) -> Result<(), Over> {
+    fn received(&mut self, now: Now, bytes: &[u8], io: &mut Io) -> Result<(), Over> {
         self.framer.push(bytes);
         while let Some(frame) = self.framer.next() {
             let (bytes, why) = match frame {
@@ -300,11 +240,8 @@ impl Session {
         Ok(())
     }
 
-    /// Time went by: call this at least ten times in a heartbeat interval.
-    ///
-    /// # Errors
-    /// The connection is to be closed, after writing.
-    pub fn tick(&mut self, now: Now, io: &mut Io) -> Result<(), Over> {
+    /// At least ten times in a heartbeat interval.
+    fn tick(&mut self, now: Now, io: &mut Io) -> Result<(), Over> {
         let waited = |since_ns: u64| now.monotonic_ns.saturating_sub(since_ns);
         let heartbeat_ns = self.settings.heartbeat.as_nanos() as u64;
         let logon_ns = self.settings.logon.as_nanos() as u64;
@@ -346,6 +283,12 @@ impl Session {
             self.send(now, "0", &Body::default(), io)?;
         }
         Ok(())
+    }
+}
+
+impl Session {
+    fn down(&self) -> LineError {
+        LineError::Down { venue: self.settings.venue.clone() }
     }
 
     fn message(&mut self, now: Now, message: &Message, io: &mut Io) -> Result<(), Over> {

@@ -23,8 +23,8 @@ pub enum SettingsError {
 /// A session's settings.
 #[derive(Clone)]
 pub struct Settings {
-    /// `host:port`.
-    pub address: String,
+    /// The session's name, for errors and logs.
+    pub venue: String,
     /// SenderCompID (49).
     pub sender: String,
     /// TargetCompID (56).
@@ -48,7 +48,11 @@ impl Settings {
     ///
     /// # Errors
     /// When the file cannot be read, or holds nothing that can be sent.
-    pub fn of(section: &FixSection, reconnect: &ReconnectSection) -> Result<Settings, SettingsError> {
+    pub fn new(
+        venue: &str,
+        section: &FixSection,
+        reconnect: &ReconnectSection,
+    ) -> Result<Settings, SettingsError> {
         let password = match &section.password_file {
             None => None,
             Some(path) => {
@@ -62,7 +66,7 @@ impl Settings {
             }
         };
         Ok(Settings {
-            address: section.address.clone(),
+            venue: venue.to_owned(),
             sender: section.sender_comp_id.clone(),
             target: section.target_comp_id.clone(),
             heartbeat: Duration::from_secs(u64::from(section.heartbeat_s)),

@@ -12,7 +12,7 @@ use wire::soupbintcp::{Packet, right_padded};
 /// The most shares of an order (§2.1): below 1,000,000.
 const SHARES_MAX: Quantity = 999_999;
 /// Room for the longest packet that is written here: a new order with a firm has 56 bytes.
-pub const PACKET_BYTES_MAX: usize = 96;
+pub(super) const PACKET_BYTES_MAX: usize = 96;
 
 fn unspeakable(what: &'static str, why: impl Into<String>) -> LineError {
     LineError::Unspeakable { what, why: why.into() }

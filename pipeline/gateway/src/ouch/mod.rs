@@ -6,7 +6,7 @@
 //! ```
 //!
 //! [`Session`] is the client's side of the protocol without a socket or a clock: bytes and a time in, bytes and events
-//! out. `encode` and `decode` map one message each. [`OuchLine`] owns the connection and decides nothing. Why a lost
+//! out. `encode` and `decode` map one message each. [`OuchLine`] is a [`Connection`](crate::connection::Connection), which decides nothing. Why a lost
 //! order is settled as it is, is in `docs/gateway-ouch.md`.
 //!
 //! Invariant: the venue's numbers are counted in one place, [`Session`], and each message takes one, readable or not.
@@ -19,7 +19,6 @@ mod session;
 mod settings;
 mod settle;
 
-pub use encode::PACKET_BYTES_MAX;
 pub use line::OuchLine;
-pub use session::{Io, Now, Over, Session};
+pub use session::{Ready, Session};
 pub use settings::{Settings, SettingsError};

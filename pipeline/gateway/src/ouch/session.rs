@@ -22,6 +22,7 @@ use super::decode::{self, Place};
 use super::encode::{self, PACKET_BYTES_MAX};
 use super::settings::Settings;
 use super::settle::{Answer, InDoubt, Question, Questions};
+use crate::connection::{Io, Now, Over, Talk};
 use crate::line::{Event, LineError, Outgoing, Resume, WireRef};
 use bus::OrderAction;
 use wire::ouch50::{AccountQuery, Appendage, Inbound, Outbound};
@@ -33,30 +34,6 @@ use wire::soupbintcp::{
 /// Longest packet of the venue after its length, bytes: the longest OUCH message with every optional field has under 300.
 /// A longer one means that the framing is lost.
 const PACKET_LENGTH_MAX: u16 = 4_096;
-
-/// A moment, on two clocks.
-#[derive(Clone, Copy, Debug)]
-pub struct Now {
-    /// Since any begin; never steps back.
-    pub monotonic_ns: u64,
-    /// Since the epoch, UTC.
-    pub epoch_ns: u64,
-}
-
-/// The connection is to be closed.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Over {
-    /// Why, in words.
-    pub why: String,
-    /// Whether trying again soon is of no use.
-    pub wait: bool,
-}
-
-impl Over {
-    pub(super) fn new(why: impl Into<String>) -> Over {
-        Over { why: why.into(), wait: false }
-    }
-}
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Phase {
@@ -78,13 +55,16 @@ enum Asking {
     NewDay,
 }
 
-/// What a call gives: bytes to be written at once, and events to be told, in their order.
-#[derive(Debug, Default)]
-pub struct Io {
-    /// For the venue.
-    pub out: Vec<u8>,
-    /// For the session.
-    pub events: Vec<Event>,
+/// A packet ready to be written.
+pub struct Ready {
+    bytes: [u8; PACKET_BYTES_MAX],
+    length: usize,
+}
+
+impl AsRef<[u8]> for Ready {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes[..self.length]
+    }
 }
 
 /// The client's side of the protocol.
@@ -138,13 +118,6 @@ impl Session {
         }
     }
 
-    /// A reference that was never given out.
-    pub fn assign(&mut self) -> WireRef {
-        let assigned = self.next_ref;
-        self.next_ref = assigned.saturating_add(1);
-        assigned
-    }
-
     /// Whether the venue granted the login of this connection.
     pub fn is_logged_on(&self) -> bool {
         matches!(self.phase, Phase::Replaying | Phase::Asked | Phase::Up)
@@ -153,44 +126,6 @@ impl Session {
     /// The number of the message that comes next.
     pub fn next_number(&self) -> u64 {
         self.next
-    }
-
-    /// A connection is there: asks to log in.
-    pub fn connected(&mut self, now: Now, io: &mut Io) {
-        self.phase = Phase::LoggingIn;
-        self.framer = Framer::new(Sender::Server, PACKET_LENGTH_MAX);
-        self.partial.clear();
-        (self.since_ns, self.received_ns) = (now.monotonic_ns, now.monotonic_ns);
-        let (session, number) = match self.asking {
-            Asking::Next if !self.session.is_empty() => (&self.session, self.next),
-            Asking::Next => (&self.settings.session, self.next),
-            Asking::First | Asking::NewDay => (&self.settings.session, 1),
-        };
-        let request = LoginRequest {
-            username: self.settings.user,
-            password: self.settings.password,
-            // A name that does not fit was never granted; blank asks for the session that runs.
-            session: left_padded(session).unwrap_or([b' '; 10]),
-            next_sequence: Number::sequence(number),
-        };
-        let shown = LoginRequest { password: [b'*'; 10], ..request };
-        self.say(now, &Packet::LoginRequest(&request, None), Some(&Packet::LoginRequest(&shown, None)), io);
-    }
-
-    /// Bytes came from the venue.
-    ///
-    /// # Errors
-    /// [`Over`]: close the connection. What came before is told.
-    pub fn received(&mut self, now: Now, bytes: &[u8], io: &mut Io) -> Result<(), Over> {
-        self.received_ns = now.monotonic_ns;
-        let mut held = std::mem::take(&mut self.partial);
-        held.extend_from_slice(bytes);
-        let mut rest = held.as_slice();
-        let result = self.packets(now, &mut rest, io);
-        let consumed = held.len() - rest.len();
-        held.drain(..consumed);
-        self.partial = held;
-        result
     }
 
     fn packets(&mut self, now: Now, rest: &mut &[u8], io: &mut Io) -> Result<(), Over> {
@@ -206,9 +141,9 @@ impl Session {
                 Ok(Frame::Need(_)) => return Ok(()),
                 Ok(Frame::Packet(packet)) => self.packet(now, packet, io)?,
                 Err(refused) => {
-                    refuse(io, refused.to_string());
+                    io.refused(refused.to_string());
                     if let PacketError::TooLong { .. } = refused.reason {
-                        return Err(Over::new(refused.to_string()));
+                        return Err(Over::soon(refused.to_string()));
                     }
                 }
             }
@@ -223,18 +158,18 @@ impl Session {
             (Phase::LoggingIn, Packet::ServerHeartbeat) => {}
             (_, Packet::EndOfSession) => {
                 // What it means for the orders is told by the next login, when there is another session.
-                return Err(Over { why: "the venue's session is over".to_owned(), wait: true });
+                return Err(Over::wait("the venue's session is over"));
             }
             (Phase::LoggingIn | Phase::Down, other) => {
                 let kind = other.packet_type().escape_ascii();
-                return Err(Over::new(format!("packet type {kind} before the login was answered")));
+                return Err(Over::soon(format!("packet type {kind} before the login was answered")));
             }
             (_, Packet::SequencedData(message)) => self.sequenced(now, message, io)?,
             (Phase::Replaying, Packet::ServerHeartbeat) => self.ask(now, Question::CatchUp, io),
             (_, Packet::ServerHeartbeat) => {}
             (_, other) => {
                 let kind = other.packet_type().escape_ascii();
-                refuse(io, format!("packet type {kind} after the login"));
+                io.refused(format!("packet type {kind} after the login"));
             }
         }
         Ok(())
@@ -251,8 +186,8 @@ impl Session {
                 "asked for message {asked} of session {:?} and granted {begins} of {name:?}: beginning at its first",
                 self.session
             );
-            refuse(io, why.clone());
-            return Err(Over::new(why));
+            io.refused(why.clone());
+            return Err(Over::soon(why));
         }
         match self.asking {
             Asking::Next => {}
@@ -263,7 +198,7 @@ impl Session {
             }
         }
         if begins > asked {
-            refuse(io, format!("messages {asked} to {} are lost: the venue has them no more", begins - 1));
+            io.refused(format!("messages {asked} to {} are lost: the venue has them no more", begins - 1));
         }
         self.unsure |= self.asking != Asking::Next;
         (self.asking, self.next, self.session, self.phase) = (Asking::Next, begins, name, Phase::Replaying);
@@ -277,9 +212,7 @@ impl Session {
 
     fn rejected(&mut self, reason: u8) -> Over {
         match reason {
-            NOT_AUTHORIZED => {
-                Over { why: "login rejected: user or password is wrong".to_owned(), wait: true }
-            }
+            NOT_AUTHORIZED => Over::wait("login rejected: user or password is wrong"),
             SESSION_NOT_AVAILABLE => {
                 // The session is another now, or it has not as many messages: its first message tells which.
                 let known = !self.session.is_empty() || self.next > 1;
@@ -294,7 +227,7 @@ impl Session {
                 }
                 Over { why, wait: !first }
             }
-            other => Over { why: format!("login rejected: reason {}", other.escape_ascii()), wait: true },
+            other => Over::wait(format!("login rejected: reason {}", other.escape_ascii())),
         }
     }
 
@@ -304,7 +237,7 @@ impl Session {
         let message = match Outbound::parse(message) {
             Ok((message, _)) => message,
             Err(error) => {
-                refuse(io, format!("message {number}: {error}"));
+                io.refused(format!("message {number}: {error}"));
                 return Ok(());
             }
         };
@@ -318,7 +251,7 @@ impl Session {
                 self.questions.heard(&told);
                 io.events.push(Event::Told(told));
             }
-            Err(error) => refuse(io, format!("message {number}: {error}")),
+            Err(error) => io.refused(format!("message {number}: {error}")),
         }
         Ok(())
     }
@@ -337,8 +270,8 @@ impl Session {
                     let why = format!(
                         "session {session:?} was at message {before} and is at {next}: it began again"
                     );
-                    refuse(io, why.clone());
-                    return Err(Over::new(why));
+                    io.refused(why.clone());
+                    return Err(Over::soon(why));
                 }
                 (self.phase, self.unsure) = (Phase::Up, false);
                 io.events.push(Event::CaughtUp);
@@ -352,7 +285,7 @@ impl Session {
                     let mut buffer = [0; PACKET_BYTES_MAX];
                     if let Ok(length) = encode::cancel(order.wire_ref(), &mut buffer) {
                         io.out.extend_from_slice(&buffer[..length]);
-                        self.sent(now, &buffer[..length], io);
+                        self.wrote(now, &buffer[..length], io);
                     }
                 }
                 self.ask(now, Question::Confirm(orders), io);
@@ -372,16 +305,93 @@ impl Session {
         if let Ok(length) = encode::packet(&query, Appendage::ABSENT, &mut buffer) {
             self.questions.push(question);
             io.out.extend_from_slice(&buffer[..length]);
-            self.sent(now, &buffer[..length], io);
+            self.wrote(now, &buffer[..length], io);
         }
+    }
+
+    /// These bytes leave for the venue.
+    fn wrote(&mut self, now: Now, bytes: &[u8], io: &mut Io) {
+        self.sent_ns = now.monotonic_ns;
+        io.events.push(Event::Wire { sent: true, time_ns: now.epoch_ns, bytes: bytes.to_vec() });
+    }
+
+    /// Puts a packet out; `shown` is what the drop copy has of it.
+    fn say(&mut self, now: Now, packet: &Packet<'_>, shown: Option<&Packet<'_>>, io: &mut Io) {
+        let mut buffer = [0; PACKET_BYTES_MAX];
+        let Ok(length) = packet.write(&mut buffer) else { return };
+        io.out.extend_from_slice(&buffer[..length]);
+        if let Some(shown) = shown {
+            let _ = shown.write(&mut buffer);
+        }
+        self.wrote(now, &buffer[..length], io);
+    }
+
+    fn down(&self) -> LineError {
+        LineError::Down { venue: self.settings.venue.clone() }
+    }
+}
+
+impl Talk for Session {
+    type Ready = Ready;
+
+    /// A reference that was never given out.
+    fn assign(&mut self) -> WireRef {
+        let assigned = self.next_ref;
+        self.next_ref = assigned.saturating_add(1);
+        assigned
+    }
+
+    fn check(&self, outgoing: &Outgoing) -> Result<(), LineError> {
+        encode::outgoing(&self.settings, outgoing, &mut [0; PACKET_BYTES_MAX]).map(|_| ())
+    }
+
+    fn connected(&mut self, now: Now, io: &mut Io) -> Result<(), Over> {
+        self.phase = Phase::LoggingIn;
+        self.framer = Framer::new(Sender::Server, PACKET_LENGTH_MAX);
+        self.partial.clear();
+        (self.since_ns, self.received_ns) = (now.monotonic_ns, now.monotonic_ns);
+        let (session, number) = match self.asking {
+            Asking::Next if !self.session.is_empty() => (&self.session, self.next),
+            Asking::Next => (&self.settings.session, self.next),
+            Asking::First | Asking::NewDay => (&self.settings.session, 1),
+        };
+        let request = LoginRequest {
+            username: self.settings.user,
+            password: self.settings.password,
+            // A name that does not fit was never granted; blank asks for the session that runs.
+            session: left_padded(session).unwrap_or([b' '; 10]),
+            next_sequence: Number::sequence(number),
+        };
+        let shown = LoginRequest { password: [b'*'; 10], ..request };
+        self.say(now, &Packet::LoginRequest(&request, None), Some(&Packet::LoginRequest(&shown, None)), io);
+        Ok(())
+    }
+
+    /// Its reference must be above those that the venue has seen: such an order would be passed over without an answer.
+    fn ready(&mut self, _: Now, outgoing: &Outgoing) -> Result<Ready, LineError> {
+        if !self.is_logged_on() {
+            return Err(self.down());
+        }
+        let mut bytes = [0; PACKET_BYTES_MAX];
+        let length = encode::outgoing(&self.settings, outgoing, &mut bytes)?;
+        if !matches!(outgoing.action, OrderAction::Cancel { .. }) {
+            let (wire_ref, used) = (outgoing.wire_ref, self.used_ref);
+            if wire_ref <= used {
+                let why = format!("UserRefNum {wire_ref} is not above {used}, which the venue has seen");
+                return Err(LineError::Unspeakable { what: "reference", why });
+            }
+            self.used_ref = wire_ref;
+        }
+        Ok(Ready { bytes, length })
+    }
+
+    fn sent(&mut self, now: Now, ready: &Ready, left: usize, io: &mut Io) {
+        self.wrote(now, &ready.bytes[..left], io);
     }
 
     /// Asks how these stand, as [`crate::line::Line::settle`] says. Before what was missed has come, the question waits
     /// for it.
-    ///
-    /// # Errors
-    /// Not logged on.
-    pub fn settle(&mut self, now: Now, in_doubt: &[Outgoing], io: &mut Io) -> Result<(), LineError> {
+    fn settle(&mut self, now: Now, in_doubt: &[Outgoing], io: &mut Io) -> Result<(), LineError> {
         if !self.is_logged_on() {
             return Err(self.down());
         }
@@ -395,61 +405,33 @@ impl Session {
         Ok(())
     }
 
-    /// Whether it can be said in OUCH.
-    ///
-    /// # Errors
-    /// [`LineError::Unspeakable`], with the field.
-    pub fn check(&self, outgoing: &Outgoing) -> Result<(), LineError> {
-        encode::outgoing(&self.settings, outgoing, &mut [0; PACKET_BYTES_MAX]).map(|_| ())
+    fn received(&mut self, now: Now, bytes: &[u8], io: &mut Io) -> Result<(), Over> {
+        self.received_ns = now.monotonic_ns;
+        let mut held = std::mem::take(&mut self.partial);
+        held.extend_from_slice(bytes);
+        let mut rest = held.as_slice();
+        let result = self.packets(now, &mut rest, io);
+        let consumed = held.len() - rest.len();
+        held.drain(..consumed);
+        self.partial = held;
+        result
     }
 
-    /// Writes the packet to be sent now to the front of `buffer`; [`Session::sent`] follows when it is.
-    ///
-    /// # Errors
-    /// Not logged on, or it cannot be said, or its reference is not above those that the venue has seen: such an order
-    /// would be passed over without an answer.
-    pub fn encode(
-        &mut self,
-        outgoing: &Outgoing,
-        buffer: &mut [u8; PACKET_BYTES_MAX],
-    ) -> Result<usize, LineError> {
-        if !self.is_logged_on() {
-            return Err(self.down());
-        }
-        let length = encode::outgoing(&self.settings, outgoing, buffer)?;
-        if !matches!(outgoing.action, OrderAction::Cancel { .. }) {
-            let (wire_ref, used) = (outgoing.wire_ref, self.used_ref);
-            if wire_ref <= used {
-                let why = format!("UserRefNum {wire_ref} is not above {used}, which the venue has seen");
-                return Err(LineError::Unspeakable { what: "reference", why });
-            }
-            self.used_ref = wire_ref;
-        }
-        Ok(length)
+    fn not_reading(&mut self, now: Now) {
+        self.received_ns = now.monotonic_ns;
     }
 
-    /// These bytes leave for the venue.
-    pub fn sent(&mut self, now: Now, bytes: &[u8], io: &mut Io) {
-        self.sent_ns = now.monotonic_ns;
-        io.events.push(Event::Wire { sent: true, time_ns: now.epoch_ns, bytes: bytes.to_vec() });
-    }
-
-    /// Deals with what the time asks for. To be called several times in a heartbeat's interval, after what came was
-    /// [`Session::received`].
-    ///
-    /// # Errors
-    /// [`Over`]: the venue is silent for too long.
-    pub fn tick(&mut self, now: Now, io: &mut Io) -> Result<(), Over> {
+    fn tick(&mut self, now: Now, io: &mut Io) -> Result<(), Over> {
         let since = |then_ns: u64| now.monotonic_ns.saturating_sub(then_ns);
         match self.phase {
             Phase::Down => {}
             Phase::LoggingIn if since(self.since_ns) >= self.settings.logon_ns => {
-                return Err(Over::new("the login was not answered in time"));
+                return Err(Over::soon("the login was not answered in time"));
             }
             Phase::LoggingIn => {}
             _ if since(self.received_ns) >= self.settings.silence_ns => {
                 let silent_ms = since(self.received_ns) / 1_000_000;
-                return Err(Over::new(format!("the venue was silent for {silent_ms} ms")));
+                return Err(Over::soon(format!("the venue was silent for {silent_ms} ms")));
             }
             _ if since(self.sent_ns) >= self.settings.heartbeat_ns => {
                 self.say(now, &Packet::ClientHeartbeat, None, io);
@@ -459,15 +441,7 @@ impl Session {
         Ok(())
     }
 
-    /// Asks the venue to close (§2.3.4).
-    pub fn log_out(&mut self, now: Now, io: &mut Io) {
-        if self.is_logged_on() {
-            self.say(now, &Packet::LogoutRequest, None, io);
-        }
-    }
-
-    /// The connection is closed, or could not be made. Whether it had been logged on.
-    pub fn closed(&mut self, now: Now, why: &str, io: &mut Io) -> bool {
+    fn closed(&mut self, now: Now, why: &str, io: &mut Io) -> bool {
         if !self.partial.is_empty() {
             let bytes = std::mem::take(&mut self.partial);
             io.events.push(Event::Wire { sent: false, time_ns: now.epoch_ns, bytes });
@@ -485,22 +459,17 @@ impl Session {
         was_logged_on
     }
 
-    /// Puts a packet out; `shown` is what the drop copy has of it.
-    fn say(&mut self, now: Now, packet: &Packet<'_>, shown: Option<&Packet<'_>>, io: &mut Io) {
-        let mut buffer = [0; PACKET_BYTES_MAX];
-        let Ok(length) = packet.write(&mut buffer) else { return };
-        io.out.extend_from_slice(&buffer[..length]);
-        if let Some(shown) = shown {
-            let _ = shown.write(&mut buffer);
+    /// §2.3.4.
+    fn log_out(&mut self, now: Now, io: &mut Io) {
+        if self.is_logged_on() {
+            self.say(now, &Packet::LogoutRequest, None, io);
         }
-        self.sent(now, &buffer[..length], io);
     }
 
-    fn down(&self) -> LineError {
-        LineError::Down { venue: self.settings.venue.clone() }
+    /// The venue closes without an answer.
+    fn is_logging_out(&self) -> bool {
+        false
     }
-}
 
-fn refuse(io: &mut Io, what: String) {
-    io.events.push(Event::Refused { what });
+    fn finish(&mut self) {}
 }

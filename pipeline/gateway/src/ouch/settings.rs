@@ -12,8 +12,6 @@ const PASSWORD_BYTES_MAX: usize = 10;
 pub struct Settings {
     /// The session's name, for errors and logs.
     pub venue: String,
-    /// `host:port`.
-    pub address: String,
     pub(super) user: [u8; 6],
     pub(super) password: [u8; PASSWORD_BYTES_MAX],
     /// The SoupBinTCP session that is asked for at first; empty for the one that runs.
@@ -25,8 +23,6 @@ pub struct Settings {
     pub(super) silence_ns: u64,
     /// Longest wait for a connection, and then for the logon, ns.
     pub(super) logon_ns: u64,
-    /// Wait after the first failure and the longest wait, ns.
-    pub(super) retry_ns: (u64, u64),
 }
 
 /// What of the section cannot be used.
@@ -75,7 +71,6 @@ impl Settings {
         let ns = |ms: u64| ms.saturating_mul(1_000_000);
         Ok(Settings {
             venue: venue.to_owned(),
-            address: section.address.clone(),
             user: right_padded(&section.user).ok_or(SettingsError::Field("user"))?,
             password: right_padded(&password)
                 .filter(|_| !password.is_empty() && password.bytes().all(|byte| byte.is_ascii_graphic()))
@@ -85,7 +80,6 @@ impl Settings {
             heartbeat_ns: ns(section.heartbeat_ms),
             silence_ns: ns(section.silence_ms),
             logon_ns: ns(reconnect.logon_ms),
-            retry_ns: (ns(reconnect.first_ms), ns(reconnect.most_ms)),
         })
     }
 }
@@ -95,7 +89,6 @@ impl std::fmt::Debug for Settings {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Settings")
             .field("venue", &self.venue)
-            .field("address", &self.address)
             .field("user", &self.user.escape_ascii().to_string())
             .finish_non_exhaustive()
     }

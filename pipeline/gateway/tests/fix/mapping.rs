@@ -2,6 +2,7 @@
 
 use super::wire::{Desk, cancel, from_venue, id, new, replace, settings, target};
 use bus::{OrderAction, OrderSide, TimeInForce};
+use gateway::connection::Talk;
 use gateway::line::{Event, LineError, OrderName, Outgoing, Told, What};
 use tick::Price;
 
@@ -42,8 +43,8 @@ fn orders_are_written_with_the_fields_that_the_specification_requires() {
         assert_eq!(desk.order(&outgoing), written);
     }
     // What `shown` leaves out: our names and the times.
-    let ready = desk.session.order(desk.now, &order, "sim").unwrap();
-    let text = String::from_utf8(ready.bytes().to_vec()).unwrap();
+    let ready = desk.session.ready(desk.now, &order).unwrap();
+    let text = String::from_utf8(ready.as_ref().to_vec()).unwrap();
     for field in ["49=FEEDPLANE", "56=VENUE", "52=20260921-14:13:20.000", "60=20260921-14:13:20.000"] {
         assert!(text.contains(&format!("\x01{field}\x01")), "{field} in {text}");
     }
@@ -59,7 +60,7 @@ fn what_fix_cannot_say_is_refused_before_it_is_sent() {
         (sold("A2", OrderSide::Sell, Some(Price::UNDEFINED), TimeInForce::Day), "price"),
         (Outgoing { target: None, ..cancel("C1", &order) }, "target"),
     ] {
-        let error = desk.session.order(desk.now, &outgoing, "sim").err().unwrap();
+        let error = desk.session.ready(desk.now, &outgoing).err().unwrap();
         assert!(matches!(error, LineError::Unspeakable { what, .. } if what == field), "{error:?}");
     }
     assert!(desk.order(&order).starts_with("35=D|34=3|"), "no number was used");

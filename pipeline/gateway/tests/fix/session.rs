@@ -1,6 +1,7 @@
 //! The session's rules, one by one, without a socket: what the specification's volume 2 asks of an initiator.
 
 use super::wire::{Desk, TIME, again, from_venue, new, raw, settings};
+use gateway::connection::Talk;
 use gateway::fix::{Numbers, Session};
 use gateway::line::{Event, LineError};
 
@@ -24,7 +25,7 @@ fn nothing_is_missing_once_a_test_request_is_answered() {
     desk.take(&from_venue("A", 1, "98=0|108=10|")).unwrap();
     assert_eq!(desk.sent[1..], ["35=1|34=2|112=T2"]);
     assert_eq!(desk.told, [Event::Up { session: String::new() }]);
-    let early = desk.session.order(desk.now, &new("A1", "REST", 5), "sim").err();
+    let early = desk.session.ready(desk.now, &new("A1", "REST", 5)).err();
     assert_eq!(early, Some(LineError::Down { venue: "sim".into() }));
     desk.take(&from_venue("0", 2, "112=T1|")).unwrap();
     assert_eq!(desk.told.len(), 1, "that answers another");
@@ -158,7 +159,7 @@ fn a_venue_that_asks_for_orders_in_flight_gets_a_gap_fill_and_the_connection_end
     assert_eq!(desk.sent[0], "35=4|34=3|43=Y|123=Y|36=5");
     assert!(desk.sent[1].starts_with("35=5|34=5|") && desk.sent.len() == 2);
     // At the next logon the same question is part of catching up.
-    desk.session.closed(&over.why, &mut gateway::fix::Io::default());
+    desk.session.closed(desk.now, &over.why, &mut gateway::connection::Io::default());
     desk.forget();
     desk.connect().unwrap();
     desk.take(&from_venue("A", 4, "98=0|108=10|")).unwrap();
@@ -317,7 +318,7 @@ fn the_venues_logout_is_answered_and_ours_waits_for_its_answer() {
     assert_eq!(desk.sent, ["35=5|34=3"]);
 
     let mut desk = Desk::up();
-    let mut io = gateway::fix::Io::default();
+    let mut io = gateway::connection::Io::default();
     desk.session.log_out(desk.now, &mut io);
     assert!(desk.session.is_logging_out());
     desk.take(&accepted(3, "A")).unwrap();
@@ -342,7 +343,7 @@ fn garbled_bytes_are_told_and_passed_over_and_the_message_behind_them_is_taken()
     assert_eq!(numbers(&mut desk), [4]);
     // Half a message, and the connection is gone: the half is not put before the next connection's bytes.
     desk.take(&accepted(5, "D")[..40]).unwrap();
-    desk.session.closed("gone", &mut gateway::fix::Io::default());
+    desk.session.closed(desk.now, "gone", &mut gateway::connection::Io::default());
     desk.connect().unwrap();
     desk.take(&from_venue("A", 6, "98=0|108=10|")).unwrap();
     assert!(desk.sent.last().unwrap().starts_with("35=2|34=4|7=5|16=0"), "{:?}", desk.sent);
@@ -394,11 +395,11 @@ fn a_day_begins_with_a_reset_where_that_is_agreed_until_a_logon_is_answered() {
     for _ in 0..2 {
         desk.connect().unwrap();
         assert_eq!(desk.sent.pop().unwrap(), "35=A|34=1|98=0|108=10|141=Y");
-        desk.session.closed("cut", &mut gateway::fix::Io::default());
+        desk.session.closed(desk.now, "cut", &mut gateway::connection::Io::default());
     }
     desk.connect().unwrap();
     desk.take(&from_venue("A", 1, "98=0|108=10|141=Y|")).unwrap();
-    desk.session.closed("cut", &mut gateway::fix::Io::default());
+    desk.session.closed(desk.now, "cut", &mut gateway::connection::Io::default());
     desk.connect().unwrap();
     assert_eq!(desk.sent.last().unwrap(), "35=A|34=3|98=0|108=10");
     // Another owner, after a kill: no reset either, and no number twice.
@@ -425,7 +426,7 @@ fn the_password_is_sent_and_not_told() {
     let mut settings = settings();
     (settings.user, settings.password) = (Some("me".into()), Some("hush".into()));
     let mut desk = Desk::with(settings, 1);
-    let mut io = gateway::fix::Io::default();
+    let mut io = gateway::connection::Io::default();
     desk.session.connected(desk.now, &mut io).unwrap();
     assert!(String::from_utf8(io.out.clone()).unwrap().contains("\x01553=me\x01554=hush\x01"));
     let Event::Wire { bytes, sent: true, .. } = &io.events[0] else { panic!("{:?}", io.events) };
@@ -437,7 +438,7 @@ fn the_password_is_sent_and_not_told() {
 #[test]
 fn all_bytes_are_told_before_what_they_say() {
     let desk = &mut Desk::up();
-    let mut io = gateway::fix::Io::default();
+    let mut io = gateway::connection::Io::default();
     desk.session.received(desk.now, &accepted(3, "A"), &mut io).unwrap();
     let Event::Wire { bytes, sent: false, time_ns } = &io.events[0] else { panic!("{:?}", io.events) };
     assert_eq!((bytes, *time_ns), (&accepted(3, "A"), desk.now.epoch_ns));

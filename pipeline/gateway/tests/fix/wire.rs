@@ -1,7 +1,8 @@
 //! A venue's side of the wire by hand, written apart from the line's own encoding, and a session with its clock.
 
 use bus::{OrderAction, OrderId, OrderSide, TimeInForce};
-use gateway::fix::{Io, Now, Numbers, Over, Session, Settings};
+use gateway::connection::{Io, Now, Over, Talk};
+use gateway::fix::{Numbers, Session, Settings};
 use gateway::line::{Event, Outgoing, Target, Told};
 use std::path::Path;
 use std::time::Duration;
@@ -44,7 +45,7 @@ pub(crate) fn shown(bytes: &[u8]) -> String {
 
 pub(crate) fn settings() -> Settings {
     Settings {
-        address: "127.0.0.1:1".into(),
+        venue: "sim".into(),
         sender: "FEEDPLANE".into(),
         target: "VENUE".into(),
         heartbeat: Duration::from_secs(10),
@@ -141,15 +142,15 @@ impl Desk {
 
     /// Sends an order, as the line does.
     pub(crate) fn order(&mut self, outgoing: &Outgoing) -> String {
-        let ready = self.session.order(self.now, outgoing, "sim").unwrap();
+        let ready = self.session.ready(self.now, outgoing).unwrap();
         let mut io = Io::default();
-        self.session.sent(self.now, &ready, ready.bytes().len(), &mut io);
-        shown(ready.bytes())
+        self.session.sent(self.now, &ready, ready.as_ref().len(), &mut io);
+        shown(ready.as_ref())
     }
 
     pub(crate) fn settle(&mut self, in_doubt: &[Outgoing]) {
         let mut io = Io::default();
-        self.session.settle(self.now, in_doubt, "sim", &mut io).unwrap();
+        self.session.settle(self.now, in_doubt, &mut io).unwrap();
         self.keep(io);
     }
 

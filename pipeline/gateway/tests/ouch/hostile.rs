@@ -1,8 +1,8 @@
 //! Any bytes, in any pieces.
 
 use crate::support::*;
+use gateway::connection::Over;
 use gateway::line::Event;
-use gateway::ouch::Over;
 
 /// What a client makes of a stream that comes in pieces, after a login. The drop copy as one text each way.
 fn made_of(stream: &[u8], cuts: &[usize]) -> (Vec<Event>, Vec<u8>, Result<(), Over>) {

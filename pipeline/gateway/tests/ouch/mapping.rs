@@ -3,14 +3,14 @@
 use crate::ouch50_common::hex;
 use crate::support::*;
 use bus::{OrderAction, OrderSide, TimeInForce};
+use gateway::connection::{Now, Talk};
 use gateway::line::{Event, LineError, Outgoing, What};
-use gateway::ouch::{PACKET_BYTES_MAX, Session};
+use gateway::ouch::Session;
 use wire::ouch50::*;
 
 fn encoded(session: &mut Session, outgoing: &Outgoing) -> Vec<u8> {
-    let mut buffer = [0; PACKET_BYTES_MAX];
-    let length = session.encode(outgoing, &mut buffer).unwrap();
-    buffer[..length].to_vec()
+    let at = Now { monotonic_ns: 0, epoch_ns: 0 };
+    session.ready(at, outgoing).ok().unwrap().as_ref().to_vec()
 }
 
 #[test]

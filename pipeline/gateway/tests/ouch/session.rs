@@ -1,6 +1,7 @@
 //! Logins, numbers, silence and damage, without a socket.
 
 use crate::support::*;
+use gateway::connection::Talk;
 use gateway::line::{Event, Resume};
 use wire::soupbintcp::{NOT_AUTHORIZED, Packet, SESSION_NOT_AVAILABLE};
 
@@ -159,7 +160,7 @@ fn a_wrong_password_is_said_and_tried_no_more_for_a_while() {
     let over = client.hear(&packet(&Packet::LoginRejected(NOT_AUTHORIZED))).unwrap_err();
     assert!(over.wait && over.why.contains("password"), "{over:?}");
     client.session.check(&new_order("A", 1)).unwrap();
-    client.session.encode(&new_order("A", 1), &mut [0; 96]).unwrap_err();
+    assert!(client.session.ready(client.now(), &new_order("A", 1)).is_err());
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Orders whose fate is open, and references.
 
 use crate::support::*;
+use gateway::connection::{Io, Talk};
 use gateway::line::{Event, LineError, OrderName, Resume, Told, What};
 
 fn never_arrived(name: &str) -> Event {
@@ -77,8 +78,7 @@ fn a_replacement_that_was_passed_over_never_arrived() {
 fn a_question_before_all_is_caught_up_waits_for_it() {
     let mut client = Client::fresh();
     client.connect();
-    let not_yet =
-        client.session.settle(client.now(), &[new_order("A", 5)], &mut gateway::ouch::Io::default());
+    let not_yet = client.session.settle(client.now(), &[new_order("A", 5)], &mut Io::default());
     assert_eq!(not_yet, Err(LineError::Down { venue: "sim".to_owned() }));
     client.hear(&granted("DAY1", 1)).unwrap();
     client.settle(&[new_order("A", 5)]);
@@ -114,16 +114,16 @@ fn references_rise_over_those_of_the_journal_and_those_that_the_venue_counted() 
 #[test]
 fn an_order_is_not_sent_with_a_reference_that_the_venue_would_pass_over() {
     let mut client = Client::up();
-    let mut buffer = [0; 96];
-    client.session.encode(&new_order("A", 5), &mut buffer).unwrap();
+    let now = client.now();
+    client.session.ready(now, &new_order("A", 5)).ok().unwrap();
     for wire_ref in [5, 4] {
-        let error = client.session.encode(&new_order("B", wire_ref), &mut buffer).unwrap_err();
+        let error = client.session.ready(now, &new_order("B", wire_ref)).err().unwrap();
         assert!(matches!(error, LineError::Unspeakable { what: "reference", .. }), "{error:?}");
     }
-    client.session.encode(&cancel("C", 3, &new_order("A", 5)), &mut buffer).unwrap();
-    client.session.encode(&new_order("D", 6), &mut buffer).unwrap();
+    client.session.ready(now, &cancel("C", 3, &new_order("A", 5))).ok().unwrap();
+    client.session.ready(now, &new_order("D", 6)).ok().unwrap();
     client.again();
     client.hear(&[granted("DAY1", 2), free(20)].concat()).unwrap();
-    client.session.encode(&new_order("E", 19), &mut buffer).unwrap_err();
-    client.session.encode(&new_order("E", 20), &mut buffer).unwrap();
+    client.session.ready(now, &new_order("E", 19)).err().unwrap();
+    client.session.ready(now, &new_order("E", 20)).ok().unwrap();
 }

@@ -2,8 +2,9 @@
 
 use bus::config::{OuchSection, ReconnectSection};
 use bus::{OrderAction, OrderId, OrderSide, TimeInForce};
+use gateway::connection::{Io, Now, Over, Talk};
 use gateway::line::{Event, Outgoing, Resume, Target, Told, What, WireRef};
-use gateway::ouch::{Io, Now, Over, Session, Settings};
+use gateway::ouch::{Session, Settings};
 use tick::Price;
 use wire::ouch50::{
     AccountQueryResponse, Appendage, Inbound, OrderAccepted, OrderCanceled, OrderExecuted, Outbound,
@@ -235,7 +236,7 @@ impl Client {
     }
 
     pub fn connect(&mut self) -> Vec<Wrote> {
-        self.session.connected(self.now(), &mut self.io);
+        self.session.connected(self.now(), &mut self.io).unwrap();
         self.wrote()
     }
 
