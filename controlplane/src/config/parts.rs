@@ -35,7 +35,7 @@ pub enum Shows {
     Labelled(&'static str),
     /// Figures of this metric.
     Metric(&'static str),
-    /// All figures of the process: none is of one part alone.
+    /// All figures of the process.
     Figures,
 }
 
@@ -83,7 +83,7 @@ pub static PARTS: [Part; 8] = [
         called: "a feature set",
         kind: Kind::Features,
         place: Place::Listed { list: "sets", name: "name" },
-        shows: Shows::Figures,
+        shows: Shows::Labelled("set"),
     },
     Part {
         path: "strategies",

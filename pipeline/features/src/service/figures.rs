@@ -8,8 +8,10 @@ pub(super) fn ticks(stream: &str, count: u64) {
     counter!("feedplane_features_ticks_total", "stream" => stream.to_owned()).increment(count);
 }
 
-pub(super) fn records(stream: &str, count: u64) {
-    counter!("feedplane_features_records_total", "stream" => stream.to_owned()).increment(count);
+/// Records of a set that were published.
+pub(super) fn records(stream: &str, set: &str, count: u64) {
+    counter!("feedplane_features_records_total", "stream" => stream.to_owned(), "set" => set.to_owned())
+        .increment(count);
 }
 
 /// Sequence numbers that no entry covered: `trimmed` before they were read, or `redis_lost`.

@@ -303,12 +303,16 @@ impl Service {
         while !shard.outbox.is_empty() {
             let Some(fence) = self.members.fence(&shard.stream) else { return Ok(()) };
             let records = shard.outbox.first(RECORDS_A_WRITE);
-            let (count, last) = (records.len(), records[records.len() - 1].record().number);
+            let last = records[records.len() - 1].record().number;
+            let mut counts = vec![0; shard.sets.len()];
+            records.iter().for_each(|pending| counts[pending.set] += 1);
             if !self.store.publish(&fence, &shard.features, &shard.sets, records)? {
                 return Ok(());
             }
             shard.outbox.are_published(last);
-            figures::records(&shard.stream, count as u64);
+            for (set, count) in shard.sets.iter().zip(counts).filter(|(_, count)| *count > 0) {
+                figures::records(&shard.stream, &set.name, count);
+            }
         }
         Ok(())
     }
