@@ -289,7 +289,7 @@ impl Lookups {
         Ok(card.map(|card| ModelCardView { name: name.to_owned(), version, onnx_bytes, card }))
     }
 
-    /// The cards that choices of models may mean, newest first; of `latest` those of the [`LATEST_MAX`] newest versions. What
+    /// The cards that choices of models may mean, newest first; of `latest` those of the newest versions, 8 at most. What
     /// is not there, cannot be read or cannot be asked for now is left out.
     pub async fn model_cards(&self, choices: BTreeSet<ModelChoice>) -> Cards {
         let mut cards = Cards::new();
