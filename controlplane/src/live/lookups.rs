@@ -296,10 +296,12 @@ impl Lookups {
         for choice in choices {
             match self.cards_of(&choice).await {
                 Ok(of_choice) => drop(cards.insert(choice, of_choice)),
-                // Nor could the others be asked for.
                 Err(error) => {
-                    tracing::warn!(%error, "models are not held against the feature sets");
-                    break;
+                    tracing::warn!(%error, "a model is not held against the feature sets");
+                    // Nor could the others be asked for.
+                    if error.is_gone() {
+                        break;
+                    }
                 }
             }
         }
