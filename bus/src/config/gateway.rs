@@ -97,7 +97,8 @@ pub struct GatewayLimits {
     pub message_burst: u32,
 }
 
-/// Time between two attempts to connect: doubled with each that fails.
+/// Time between two attempts to connect: doubled with each that fails. A logon that lasts less than `most_ms` counts as
+/// one that failed: two that take each other's session away are not to fight for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ReconnectSection {

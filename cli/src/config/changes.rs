@@ -73,6 +73,7 @@ mod tests {
         assert_eq!(told, "  ~ feeds[0].name: a → b\n  + feeds[1]: {\"name\":\"c\"}\n  - feeds[2]: 5\n");
         assert_eq!(text(&vec![Value::Null; SHOWN + 3]).lines().last(), Some("  and 3 more"));
     }
+
     #[test]
     fn what_the_data_plane_says_is_told_of_one_document_and_of_several() {
         let said = json!({"problem": null, "restart_needed": ["workers[0].core", "publisher.shards"],

@@ -205,10 +205,8 @@ pub(super) async fn proposed(app: &App, intent: &Intent, proposal: Proposal) -> 
     let models = models_named(&app.store, &proposal).await?;
     let cards = app.live.lookups().model_cards(models).await;
     match propose(&app.store, intent, proposal, &cards).await? {
-        Proposed::Made { answer, changed } => {
-            if !changed.is_empty() {
-                app.live.changed();
-            }
+        Proposed::Made { answer, .. } => {
+            app.live.changed();
             Ok(answer)
         }
         Proposed::Checked { mut accepted, different } => {

@@ -10,7 +10,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// Times that the process is killed.
-const ROUNDS: u64 = 6;
+fn rounds() -> u64 {
+    if std::env::var_os("FEEDPLANE_SOAK").is_some() { 50 } else { 6 }
+}
+
 const WRITERS: usize = 3;
 
 /// A change that a writer asked for: key, name of its one feed, the version it was to change, and the answer if it came.
@@ -51,7 +54,7 @@ fn of_each_change_there_is_all_or_nothing_and_a_retry_makes_no_second_one() {
     let folder = tempfile::tempdir().unwrap();
     let mut random = rand_chacha::ChaCha8Rng::seed_from_u64(7);
     let mut asked: Vec<Asked> = Vec::new();
-    for round in 0..ROUNDS {
+    for round in 0..rounds() {
         let mut process = Process::start(folder.path(), json!({}));
         let unheard: Vec<usize> = (0..asked.len()).filter(|at| asked[*at].answer.is_none()).collect();
         for at in unheard {

@@ -211,8 +211,8 @@ impl Sampler {
                 let service = part.kind.service();
                 let of_service = state.samples.1.iter().filter(|((of, _), _)| of == service);
                 let found = of_service.filter_map(|((_, member), scraped)| {
-                    let shown = derive::shown(service, &scraped.figures);
-                    let figures = statistics::of_process(&shown, part.shows, name);
+                    let of_part = statistics::of_process(&scraped.figures, part.shows, name);
+                    let figures = derive::shown(service, &of_part);
                     let values = (!figures.is_empty()).then(|| json!(figures))?;
                     Some(PartStatistics { by: member.clone(), age_ms: age_ms(scraped.at), values })
                 });

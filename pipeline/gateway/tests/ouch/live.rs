@@ -1,5 +1,5 @@
 //! The simulated venue in a thread, and a proxy before it that cuts, holds or damages what passes.
-#![allow(dead_code)]
+#![allow(dead_code)] // Each of the tests that share it uses a part.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, SocketAddrV4, TcpListener, TcpStream};

@@ -186,6 +186,15 @@ fn a_venue_that_is_silent_is_gone() {
 }
 
 #[test]
+fn a_venue_that_is_not_read_is_not_silent() {
+    let mut client = Client::up();
+    client.tick(14_000).unwrap();
+    client.session.not_reading(client.now());
+    client.tick(28_999).unwrap();
+    client.tick(29_000).unwrap_err();
+}
+
+#[test]
 fn a_login_that_is_not_answered_is_over() {
     let mut client = Client::fresh();
     client.connect();

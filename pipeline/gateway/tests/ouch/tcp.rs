@@ -6,7 +6,7 @@ use gateway::line::{Event, Line, LineError, Resume};
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use wire::soupbintcp::{NOT_AUTHORIZED, Packet};
 
 struct Server(TcpListener);
@@ -101,6 +101,31 @@ fn nothing_is_sent_without_a_login() {
     peer.is_closed();
     // It tries again.
     server.accept().read();
+}
+
+#[test]
+fn a_session_that_is_taken_away_as_soon_as_it_is_granted_is_not_fought_for() {
+    let (server, section) = Server::new();
+    let (mut line, _heard) = line(&section, fresh());
+    server.0.set_nonblocking(true).unwrap();
+    let until = Instant::now() + Duration::from_secs(1);
+    let mut granted_so_often = 0;
+    while Instant::now() < until {
+        let Ok((stream, _)) = server.0.accept() else {
+            std::thread::sleep(Duration::from_millis(1));
+            continue;
+        };
+        stream.set_nonblocking(false).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut peer = Peer(stream);
+        peer.read();
+        peer.write(&granted("DAY1", 1));
+        granted_so_often += 1;
+    }
+    line.stop();
+    // After 10, 20, 40, 80 ms, then every 100; beginning anew at each logon it would be every 10 or 20. A slow machine only
+    // makes it less.
+    assert!((2..=14).contains(&granted_so_often), "{granted_so_often} times in a second");
 }
 
 #[test]
