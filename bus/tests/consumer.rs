@@ -204,6 +204,39 @@ fn a_loss_is_told_also_when_new_entries_came_before_the_look() {
 }
 
 #[test]
+fn a_loss_is_told_also_to_a_reader_that_goes_on_at_a_place_stored_before_it() {
+    let mut server = RedisServer::start().unwrap();
+    Writer::new(&server).add_all(STREAM, 1..=5);
+    let mut first = reader(&server, 100);
+    first.follow(STREAM, StreamId::default());
+    read_until(&mut first, 5);
+    let stored = first.cursor(STREAM).unwrap();
+    server.restart_empty().unwrap();
+    Writer::new(&server).add_all(STREAM, 8..=9);
+    let mut second = reader(&server, 100);
+    second.follow(STREAM, stored);
+    let (found, restarted) = read_until(&mut second, 2);
+    assert_eq!((found, restarted), (of(STREAM, 8..=9), vec![STREAM.to_owned()]));
+}
+
+#[test]
+fn a_stored_place_that_was_trimmed_away_is_no_loss_of_redis() {
+    let server = RedisServer::start().unwrap();
+    let mut writer = Writer::new(&server);
+    writer.add_all(STREAM, 1..=3);
+    let mut first = reader(&server, 100);
+    first.follow(STREAM, StreamId::default());
+    read_until(&mut first, 3);
+    let stored = first.cursor(STREAM).unwrap();
+    writer.add_all(STREAM, 4..=6);
+    writer.ask(&["XTRIM", STREAM, "MAXLEN", "2"]);
+    let mut second = reader(&server, 100);
+    second.follow(STREAM, stored);
+    let (found, restarted) = read_until(&mut second, 2);
+    assert_eq!((found, restarted), (of(STREAM, 5..=6), vec![]));
+}
+
+#[test]
 fn a_stream_deleted_under_the_reader_is_told() {
     let server = RedisServer::start().unwrap();
     let mut writer = Writer::new(&server);

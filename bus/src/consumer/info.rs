@@ -64,6 +64,11 @@ impl StreamInfo {
         })
     }
 
+    /// Whether nothing was ever trimmed or deleted: what is not in it was never added. `false` when Redis does not tell.
+    pub(super) fn has_all_that_was_added(&self) -> bool {
+        self.added.is_some_and(|added| added <= self.length)
+    }
+
     /// Whether a stream that once was as `seen`, and was read up to `after`, has lost entries otherwise than
     /// by trimming.
     pub(super) fn is_less_than(&self, seen: &StreamInfo, after: StreamId) -> bool {

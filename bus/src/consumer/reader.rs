@@ -138,8 +138,7 @@ impl Reader {
         let mut older = redis::cmd("XREVRANGE");
         older.arg(stream).arg(after.to_string()).arg("-").arg("COUNT").arg(1);
         let older: Value = self.link.ask(&older)?;
-        let nothing_was_removed = info.added.is_some_and(|added| added <= info.length);
-        if !records_of_range(&older)?.is_empty() || nothing_was_removed {
+        if !records_of_range(&older)?.is_empty() || info.has_all_that_was_added() {
             Ok(WhyMissing::LostByRedis)
         } else {
             Ok(WhyMissing::Trimmed)
@@ -190,6 +189,11 @@ impl Reader {
     /// more goes back to its end: what it still has was read, what comes is new.
     fn look(&mut self) -> Result<(), ConsumerError> {
         for followed in &mut self.streams {
+            let was_read = followed.after > StreamId::default();
+            // Of a place that comes from elsewhere, nothing was seen that could have become less. It is asked for before
+            // the counts: trimmed in between, it is gone and something was removed.
+            let is_strange = was_read && followed.seen == StreamInfo::default();
+            let is_gone = is_strange && !holds(&mut self.link, &followed.name, followed.after)?;
             let info = match StreamInfo::ask(&mut self.link, &followed.name) {
                 Err(ConsumerError::Refused(refusal)) => {
                     let key = Some(followed.name.clone());
@@ -197,8 +201,8 @@ impl Reader {
                 }
                 info => info?,
             };
-            let was_read = followed.after > StreamId::default();
-            if was_read && info.is_less_than(&followed.seen, followed.after) {
+            let is_another = is_gone && info.has_all_that_was_added();
+            if was_read && (is_another || info.is_less_than(&followed.seen, followed.after)) {
                 followed.lost_to = followed.after;
                 followed.after = followed.after.min(info.last);
                 self.restarted.push(followed.name.clone());
@@ -220,4 +224,12 @@ impl Reader {
         refusal.key = self.streams.iter().map(|followed| followed.name.clone()).find(no_stream);
         ConsumerError::Refused(refusal)
     }
+}
+
+/// Whether an entry is in a stream.
+fn holds(link: &mut Link, stream: &str, id: StreamId) -> Result<bool, ConsumerError> {
+    let mut range = redis::cmd("XREVRANGE");
+    range.arg(stream).arg(id.to_string()).arg(id.to_string());
+    let found: Value = link.ask(&range)?;
+    Ok(!records_of_range(&found)?.is_empty())
 }

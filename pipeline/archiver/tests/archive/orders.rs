@@ -413,6 +413,24 @@ fn reports_that_a_gateway_publishes_again_after_redis_lost_its_memory_are_archiv
 }
 
 #[test]
+fn trading_states_that_redis_lost_while_nobody_archived_are_a_gap_row_before_the_next_one() {
+    let Some(mut rig) = Rig::new() else { return };
+    rig.start(0);
+    add(&mut rig.redis(), TRADING_STATE, &state_fields(TradingMode::Halted, "drill")).unwrap();
+    rig.wait_for("SELECT count(*) FROM trading_state", 1);
+    rig.end(0, libc::SIGTERM);
+    rig.redis.restart_empty().unwrap();
+    // The stream is there again, and longer than the archiver left it, before it is looked at.
+    for reason in ["over", "again"] {
+        add(&mut rig.redis(), TRADING_STATE, &state_fields(TradingMode::Active, reason)).unwrap();
+    }
+    rig.start(0);
+    rig.wait_for("SELECT count(*) FROM trading_state", 3);
+    let wanted = r#"{"reason":"redis_lost","before_row":2}"#;
+    assert_eq!(json(&rig, "reason, before_row", "gaps"), [wanted]);
+}
+
+#[test]
 fn reports_trimmed_before_they_were_archived_are_a_gap_row() {
     let Some(mut rig) = Rig::new() else { return };
     let mut redis = rig.redis();
