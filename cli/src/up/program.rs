@@ -89,10 +89,7 @@ impl Runner for Program {
             Err(error) => format!("cannot be waited for: {error}"),
         };
         let (_, pump) = self.running.take()?;
-        let end = Instant::now() + LAST_WORDS_WITHIN;
-        while !pump.is_finished() && Instant::now() < end {
-            std::thread::sleep(Duration::from_millis(1));
-        }
+        hear_out(&pump);
         Some(self.journal.reason().map_or(how.clone(), |reason| format!("{how}: {reason}")))
     }
 
@@ -105,13 +102,14 @@ impl Runner for Program {
     }
 
     fn stop(&mut self, within: Duration) -> Result<()> {
-        let Some((mut child, _)) = self.running.take() else { return Ok(()) };
+        let Some((mut child, pump)) = self.running.take() else { return Ok(()) };
         let pid = Pid::from_child(&child);
         // One that has just ended by itself is only to be waited for.
         let _ = kill_process(pid, Signal::TERM);
         let end = Instant::now() + within;
         while Instant::now() < end {
             if let Some(status) = child.try_wait()? {
+                hear_out(&pump);
                 if !status.success() {
                     let reason = self.journal.reason().unwrap_or_default();
                     bail!("ended with {status}: {reason}");
@@ -122,7 +120,16 @@ impl Runner for Program {
         }
         let _ = kill_process_group(pid, Signal::KILL);
         child.wait()?;
+        hear_out(&pump);
         bail!("did not end within {} s and was killed", within.as_secs())
+    }
+}
+
+/// Waits until what a program said last is in its log.
+fn hear_out(pump: &JoinHandle<()>) {
+    let end = Instant::now() + LAST_WORDS_WITHIN;
+    while !pump.is_finished() && Instant::now() < end {
+        std::thread::sleep(Duration::from_millis(1));
     }
 }
 

@@ -271,6 +271,10 @@ mod tests {
         }
     }
 
+    fn log(folder: &Path) -> String {
+        std::fs::read_to_string(folder.join("script.log")).unwrap_or_default()
+    }
+
     fn lives(pid: u32) -> bool {
         std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
     }
@@ -279,15 +283,17 @@ mod tests {
     fn a_service_that_is_killed_is_started_again() {
         let folder = tempfile::tempdir().unwrap();
         let mut service = service(folder.path(), "echo up; exec sleep 1000");
-        let first = wait(&service, "its start", |state| state.phase == Phase::Running).pid.unwrap();
+        let first = wait(&service, "its start", |state| state.pid.is_some() && log(folder.path()) == "up\n")
+            .pid
+            .unwrap();
         kill_process(Pid::from_raw(first.cast_signed()).unwrap(), Signal::KILL).unwrap();
         let again =
             wait(&service, "its restart", |state| state.restarts == 1 && state.phase == Phase::Running);
         assert!(again.pid.unwrap() != first);
         assert!(again.why.unwrap().contains("SIGKILL"));
+        wait(&service, "its second start in the same log", |_| log(folder.path()) == "up\nup\n");
         service.stop();
         assert!(!lives(again.pid.unwrap()));
-        assert_eq!(std::fs::read_to_string(folder.path().join("script.log")).unwrap(), "up\nup\n");
     }
 
     #[test]
@@ -319,20 +325,19 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let text = "trap 'echo stored; exit 0' TERM; echo up; while :; do sleep 0.01; done";
         let mut service = Service::start("x", script(folder.path(), text, None), &[], PATIENCE).unwrap();
-        let log = || std::fs::read_to_string(folder.path().join("script.log")).unwrap_or_default();
-        wait(&service, "its trap", |_| log().contains("up"));
+        wait(&service, "its trap", |_| log(folder.path()).contains("up"));
         service.stop();
         let state = service.state();
         assert_eq!((state.phase, state.why), (Phase::Stopped, None));
-        assert!(log().ends_with("stored\n"));
+        assert!(log(folder.path()).ends_with("stored\n"));
     }
 
     #[test]
     fn a_service_that_does_not_end_is_killed_and_that_is_told() {
         let folder = tempfile::tempdir().unwrap();
         let mut service = service(folder.path(), "trap '' TERM; echo up; while :; do sleep 0.01; done");
-        let log = || std::fs::read_to_string(folder.path().join("script.log")).unwrap_or_default();
-        let pid = wait(&service, "its trap", |_| log().contains("up")).pid.unwrap();
+        let is_up = |state: &State| state.pid.is_some() && log(folder.path()).contains("up");
+        let pid = wait(&service, "its trap", is_up).pid.unwrap();
         service.stop();
         assert!(service.state().why.unwrap().contains("was killed") && !lives(pid));
     }
