@@ -294,6 +294,11 @@ impl Server {
         })
     }
 
+    /// Whether a connection, when it is over, has had all that is for it: its client is to hear it, then.
+    pub fn ends_in_peace(&self, id: ConnectionId) -> bool {
+        self.find(id).is_some_and(|at| !self.connections[at].dead)
+    }
+
     /// Deals with what the time asks for: heartbeats, and clients that are silent or slow. To be called at least ten
     /// times a second.
     pub fn tick(&mut self, now_ns: u64, app: &mut impl Application) {

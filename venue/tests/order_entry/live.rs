@@ -287,6 +287,29 @@ fn an_order_is_on_the_feed_answered_and_in_the_report() {
 }
 
 #[test]
+fn who_still_speaks_at_the_close_and_listens_late_hears_all_to_the_end() {
+    let venue = Venue::start(|_| {});
+    let mut alice = venue.user("alice", "secret");
+    std::thread::sleep(Duration::from_millis(50));
+    assert_eq!(alice.ask(&enter(1, 'B', 100, 2_000), 1), ["accepted 1 B 100 @20.00 0YPL c1"]);
+    let mut speaker = alice.stream.try_clone().unwrap();
+    let speaks = std::thread::spawn(move || {
+        let heartbeat = packet(Packet::ClientHeartbeat);
+        while speaker.write_all(&heartbeat).is_ok() {
+            std::thread::sleep(Duration::from_micros(100));
+        }
+    });
+    venue.stop.store(true, Ordering::Relaxed);
+    std::thread::sleep(Duration::from_millis(500));
+    assert_eq!(alice.hear_out(), ["canceled 1 100 E", "day E", "end"]);
+    assert!(!speaks.is_finished(), "the connection was reset under her");
+    // She leaves, and so ends the thread, too.
+    alice.stream.shutdown(std::net::Shutdown::Both).unwrap();
+    speaks.join().unwrap();
+    assert_eq!(venue.finish().0.order_entry.closed[&Closed::EndOfSession], 1);
+}
+
+#[test]
 fn the_books_of_who_reads_the_feed_are_the_engines_with_background_orders_and_a_lossy_line() {
     let venue = Venue::start(|spec| {
         let flow = FlowSpec::default().with_events_per_s(5_000.0, spec.exchange.activity());
