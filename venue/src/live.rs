@@ -34,6 +34,8 @@ const TURN_NS: u64 = 1_000_000;
 const WAIT_NS: u64 = 50_000_000;
 /// How often the report is made, ns.
 const REPORT_NS: u64 = 1_000_000_000;
+/// After the close the session goes on for so long, ns: a client asks what became of an order that crossed it.
+const AFTER_CLOSE_NS: u64 = 2_000_000_000;
 /// After the end of the session clients have so long to take what is left, ns.
 const FAREWELL_NS: u64 = 2_000_000_000;
 
@@ -103,8 +105,8 @@ impl Source for Published {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Day {
     Trading,
-    /// Closed; the feed's last packets are on their way.
-    Closing,
+    /// Closed; the feed's last packets are on their way, and until then, ns, clients are answered.
+    Closing(u64),
     /// Clients take what is left until then, ns.
     Over(u64),
 }
@@ -254,7 +256,7 @@ impl<O: Outlet> Live<O> {
             exchange.close(self.now_ns);
             self.desk.tell(exchange, self.server.streams());
             self.desk.say_end_of_day(self.now_ns, self.server.streams());
-            self.day = Day::Closing;
+            self.day = Day::Closing(self.now_ns + AFTER_CLOSE_NS);
         }
     }
 
@@ -275,8 +277,9 @@ impl<O: Outlet> Live<O> {
     fn is_over(&mut self, feed_ns: Option<u64>, now_ns: u64) -> bool {
         match self.day {
             Day::Trading => false,
-            Day::Closing => {
-                if feed_ns.is_none() && self.exchange().next_ns().is_none() {
+            Day::Closing(until_ns) => {
+                let is_late = self.sockets.is_empty() || now_ns >= until_ns;
+                if is_late && feed_ns.is_none() && self.exchange().next_ns().is_none() {
                     self.server.end_session();
                     self.day = Day::Over(now_ns + FAREWELL_NS);
                 }

@@ -287,6 +287,22 @@ fn an_order_is_on_the_feed_answered_and_in_the_report() {
 }
 
 #[test]
+fn what_crosses_the_close_is_answered_before_the_session_ends() {
+    let venue = Venue::start(|_| {});
+    let mut alice = venue.user("alice", "secret");
+    std::thread::sleep(Duration::from_millis(50));
+    assert_eq!(alice.ask(&enter(1, 'B', 100, 2_000), 1), ["accepted 1 B 100 @20.00 0YPL c1"]);
+    venue.stop.store(true, Ordering::Relaxed);
+    assert_eq!(alice.hear(2), ["canceled 1 100 E", "day E"]);
+    // A replacement of what is gone is passed over in silence: the account query tells what its sender is to think of it.
+    alice.say(&replace(1, 2, 50, 2_000));
+    assert_eq!(alice.ask(&query(), 1), ["next 2"]);
+    assert_eq!(alice.ask(&enter(3, 'B', 100, 2_000), 1), ["rejected 3 destination closed"]);
+    assert_eq!(alice.hear_out(), ["end"]);
+    venue.finish();
+}
+
+#[test]
 fn who_still_speaks_at_the_close_and_listens_late_hears_all_to_the_end() {
     let venue = Venue::start(|_| {});
     let mut alice = venue.user("alice", "secret");
