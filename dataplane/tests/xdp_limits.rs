@@ -156,7 +156,8 @@ fn every_packet_of_a_flood_is_received_whole_or_counted_as_dropped() {
     assert_eq!(steered, packets + dropped.rx_ring_full + dropped.rx_dropped, "{dropped:?}");
     let stats = receiver.stats();
     assert_eq!((stats.packets, stats.bad_checksum, stats.foreign), (packets, 0, 0));
-    assert_eq!(receiver.outstanding_frames(), 1024);
+    // The kernel shows a packet before it shows that its place in the fill ring is free: then the frame stays for the next.
+    assert!(u64::from(receiver.outstanding_frames()) + stats.unfilled >= 1024, "{stats:?}");
     drop(steering);
     assert_eq!(receiver.close(), 0);
 }

@@ -80,6 +80,7 @@ impl PublisherError {
         match self {
             PublisherError::Unreachable { .. } => true,
             PublisherError::Refused { message, .. } => {
+                let message = cause(message);
                 let passing = ["LOADING", "BUSY", "OOM", "MISCONF", "READONLY", "MASTERDOWN", "NOREPLICAS"];
                 let exhausted = "ERR max number of clients reached";
                 passing.iter().any(|word| message.starts_with(word)) || message.starts_with(exhausted)
@@ -89,9 +90,14 @@ impl PublisherError {
     }
 }
 
+/// What made Redis refuse: it may say so of a transaction as a whole, when that comes to be executed.
+fn cause(message: &str) -> &str {
+    message.strip_prefix("EXECABORT Transaction discarded because of: ").unwrap_or(message)
+}
+
 /// What to do about a refusal, by its first word.
 fn advice(message: &str) -> &'static str {
-    match message.split_whitespace().next().unwrap_or_default() {
+    match cause(message).split_whitespace().next().unwrap_or_default() {
         "NOAUTH" => " (give the password in the URL)",
         "WRONGPASS" => " (user or password in the URL is wrong)",
         "NOPERM" => {
@@ -100,5 +106,22 @@ fn advice(message: &str) -> &'static str {
         }
         "OOM" => " (Redis is at maxmemory; lower entries_max or give it more)",
         _ => "",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_means_the_same_of_a_command_and_of_the_transaction_around_it() {
+        let oom = "OOM command not allowed when used memory > 'maxmemory'.";
+        let of_all = format!("EXECABORT Transaction discarded because of: {oom}");
+        for message in [oom.to_owned(), of_all] {
+            let error = PublisherError::Refused { address: "x".into(), command: "a write", message };
+            assert!(error.is_transient() && error.to_string().contains("lower entries_max"), "{error}");
+        }
+        let message = "NOPERM this user has no permissions".to_owned();
+        assert!(!PublisherError::Refused { address: "x".into(), command: "a write", message }.is_transient());
     }
 }
