@@ -105,7 +105,9 @@ describe("the console on a mock", { skip: missing !== undefined }, () => {
 
   it("does not resume when somebody halted meanwhile", async () => {
     const page = await visit(mock.tokens.risk);
+    await page.locator(".age.live").first().waitFor();
     await page.keyboard.press("h");
+    await page.getByRole("dialog").getByRole("button", { name: /HALT NOW/ }).waitFor();
     await page.keyboard.press("Enter");
     await page.locator(".bar .state.big", { hasText: "Halted" }).waitFor();
     await page.locator(".bar").getByRole("button", { name: "Resume" }).click();
