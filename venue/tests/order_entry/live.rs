@@ -316,7 +316,8 @@ fn who_still_speaks_at_the_close_and_listens_late_hears_all_to_the_end() {
         }
     });
     venue.stop.store(true, Ordering::Relaxed);
-    std::thread::sleep(Duration::from_millis(500));
+    // Two seconds after the close the session ends; she listens when that is past.
+    std::thread::sleep(Duration::from_millis(2_500));
     assert_eq!(alice.hear_out(), ["canceled 1 100 E", "day E", "end"]);
     assert!(!speaks.is_finished(), "the connection was reset under her");
     // She leaves, and so ends the thread, too.
